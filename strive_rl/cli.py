@@ -5,6 +5,7 @@ Costly imports are inside the commands, after the arguments are checked: help an
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,17 +125,11 @@ def _train(
     from strive_rl.data.dataset import multiples_of
     from strive_rl.policy.load import warn_if_resized
     from strive_rl.train.launch import launch
+    from strive_rl.train.state import open_run
 
     warn_if_resized(model, multiples_of(*data, *([test] if test else [])))
-    launch(
-        data,
-        model=model,
-        out=out,
-        settings=settings,
-        resume=resume,
-        resume_from=resume_from,
-        heldout=test,
-    )
+    make = partial(open_run, out, shards=data, model=model, settings=settings, heldout=test)
+    launch(partial(make, resume=resume, resume_from=resume_from), settings)
 
 
 def _plan(

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from strive_rl.policy.layers import keeping_less
 from strive_rl.policy.packing import PackedRow
@@ -31,17 +32,16 @@ def logprobs(
     gradients; padded with 0 on the right up to the longest completion (`mask` marks the tokens)."""
     policy.model.train(policy.settings.gradient_checkpointing)
     packed = PackedRow(prompts, [[each.ids for each in row] for row in completions], policy.device)
-    flat = [completion for row in completions for completion in row]
-    ids = torch.tensor([token for completion in flat for token in completion.ids], device=policy.device)
+    listed = [each.ids for row in completions for each in row]
+    ids = torch.tensor([token for each in listed for token in each], device=policy.device)
 
     def run() -> torch.Tensor:
         states_KD = read_packed(policy, packed, prompts)[0]
         return token_logprobs(policy, states_KD[packed.predictors], ids, temperature)
 
-    place = mask(flat).to(policy.device)
     with keeping_less():
         picked = policy.fsdp_forward(run)
-    return padded(picked, place)
+    return pad_sequence(list(torch.split(picked, [len(each) for each in listed])), batch_first=True)
 
 
 def distribution(policy: Policy, hidden: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -128,12 +128,6 @@ def mask(completions: Sequence[Completion]) -> torch.Tensor:
     return torch.arange(int(lengths.max()))[None, :] < lengths[:, None]
 
 
-def padded(values_T: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
-    """Values of all tokens, one after the other, at their places; float32 [B, L], 0 elsewhere."""
-    return torch.zeros(mask_BL.shape, device=mask_BL.device).masked_scatter(mask_BL, values_T)
-
-
 def sampled_logprobs(completions: Sequence[Completion]) -> torch.Tensor:
     """Log-probabilities float32 [B, L] that the completions were sampled with, padded with 0."""
-    flat = torch.tensor([value for completion in completions for value in completion.logprobs])
-    return padded(flat, mask(completions))
+    return pad_sequence([torch.tensor(each.logprobs) for each in completions], batch_first=True)

@@ -224,10 +224,9 @@ def _train(job: Job, settings: TrainSettings, run: Path, shards: ShardSet, strea
     """Train what is missing of a run; the folder of its model."""
     from strive_rl.train import state, trainer
 
-    open_run = state.resume if holds_work(run) else state.start
+    given: dict[str, Any] = {"shards": shards, "model": job.model, "settings": settings}
     with output_folder(run), TrainProgress(stream) as progress:
-        opened = open_run(run, shards=shards, model=job.model, settings=settings)
-        return str(trainer.fit(opened, progress))
+        return str(trainer.fit(state.open_run(run, **given, resume=holds_work(run)), progress))
 
 
 def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, models: Sequence[str]) -> None:

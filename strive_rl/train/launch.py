@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from strive_data.common.console import echo
 from strive_data.common.settings import as_dict
 from strive_data.common.text import plural
-from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed, jsonl
 from strive_rl.common.preflight import RESUME
 from strive_rl.common.profiling import oom_hint
@@ -19,31 +16,23 @@ from strive_rl.common.run_settings import METRICS_FILE
 from strive_rl.common.signals import StoppedError, StopRequest, listening
 from strive_rl.common.trackers import require_trackers, tracking
 from strive_rl.config import TrainSettings
-from strive_rl.train import state, trainer
+from strive_rl.train import trainer
+from strive_rl.train.state import TrainState
 from strive_rl.train.validation import closing_lines
 
 
-def launch(
-    shards: Sequence[ShardSet],
-    *,
-    model: str,
-    out: Path,
-    settings: TrainSettings,
-    resume: bool,
-    resume_from: Path | None = None,
-    heldout: ShardSet | None = None,
-) -> None:
-    """Train, and say how it ended. Raises DiskFullError where there is no room, SystemExit for a run that a
-    signal stopped. The caller holds the lock of `out` (preflight.locked)."""
+def launch(make: Callable[[], TrainState], settings: TrainSettings) -> None:
+    """Train the run that `make` opens (`state.open_run`), and say how it ended. Raises DiskFullError where
+    there is no room, SystemExit for a run that a signal stopped. The caller holds the lock of its folder
+    (preflight.locked)."""
     require_trackers(settings.log)
-    made = partial(state.resume, resume_from=resume_from) if resume else state.start
     with distributed.processes(settings.timeout_minutes), listening() as stop, TrainProgress() as progress:
         with distributed.propagate_errors():
-            run = made(out, shards=shards, model=model, settings=settings, heldout=heldout)
+            run = make()
         _train(run, stop, progress)
 
 
-def _train(run: state.TrainState, stop: StopRequest, progress: TrainProgress) -> None:
+def _train(run: TrainState, stop: StopRequest, progress: TrainProgress) -> None:
     names = run.settings.log if distributed.is_first() else ()
     try:
         with (

@@ -65,58 +65,48 @@ class TrainState:
     cursor: Cursor = field(default_factory=Cursor)
 
 
-def start(
-    out: Path, *, shards: Shards, model: str, settings: TrainSettings, heldout: ShardSet | None = None
-) -> TrainState:
-    """A new run into `out`; one that failed before its first step is replaced.
-
-    Raises UsageError where `out` already holds a run, for a bad model, and for builds that cannot be used.
-    """
-    require_run(out, resume=False)
-    require_folder(out)
-    builds = Builds(shards)
-    record = run_record(as_dict(settings), model=model, shards=builds, heldout=heldout)
-    run = _assemble(out, builds, model, model, settings, heldout)
-    # No process may check for a run after another one has written it.
-    distributed.barrier()
-    if distributed.is_first():
-        out.mkdir(parents=True, exist_ok=True)
-        run_folder.clean(out)
-        jsonl.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
-    return run
-
-
-def resume(
+def open_run(
     out: Path,
     *,
     shards: Shards,
     model: str,
     settings: TrainSettings,
-    resume_from: Path | None = None,
     heldout: ShardSet | None = None,
+    resume: bool = False,
+    resume_from: Path | None = None,
 ) -> TrainState:
-    """The run of `out` from its newest checkpoint or that of `resume_from`, or from its start without one.
+    """A new run into `out`, which replaces one that failed before its first step; with `resume` the run of
+    `out` from its newest checkpoint or that of `resume_from`, or from its start without one.
 
-    Continues exactly: on the CPU, bit for bit. Raises UsageError where `out` holds no run, or one of other
-    settings, model or shards, and names the difference; DamagedError where the checkpoint is damaged.
+    Resumes exactly: on the CPU, bit for bit. Raises UsageError for a bad model, for builds that cannot be
+    used, where `out` holds a run already, or with `resume` none, or one of other settings, model or shards,
+    and names the difference; DamagedError where the checkpoint is damaged.
     """
-    require_run(out, resume=True)
-    builds = Builds(shards)
-    saved = require_resumable(out, settings, model=model, shards=builds, heldout=heldout)
+    require_run(out, resume=resume)
+    require_folder(out)
+    builds, saved, folder = Builds(shards), None, None
+    if resume:
+        saved = require_resumable(out, settings, model=model, shards=builds, heldout=heldout)
+        folder = _choose_checkpoint(out, resume_from)
     record = run_record(as_dict(settings), model=model, shards=builds, heldout=heldout)
-    folder = _choose_checkpoint(out, resume_from)
     # A checkpoint's model has its adapters merged: adapters resume on the model that the run started from.
     weights = folder if folder and not settings.policy.lora_rank else model
     run = _assemble(out, builds, str(weights), model, settings, heldout)
-    require_same_prompts(saved, prompt_form(run.policy), out)
+    form = prompt_form(run.policy)
+    if saved:
+        require_same_prompts(saved, form, out)
     if folder:
         _load_checkpoint(run, folder)
     if run.step > settings.steps:
         raise UsageError(f"{out} has {plural(run.step, 'step')} already, more than steps={settings.steps}")
+    # No process may check for a run after another one has written it.
     distributed.barrier()
     if distributed.is_first():
-        _rewind(run)
-        jsonl.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
+        out.mkdir(parents=True, exist_ok=True)
+        run_folder.clean(out)
+        if resume:
+            _rewind(run)
+        jsonl.write_json(out / SETTINGS_FILE, record | {"prompt_form": form})
     return run
 
 

@@ -33,7 +33,7 @@ from strive_rl.config import DataSettings, OptimSettings, PolicySettings, Rollou
 from strive_rl.data.views import plan_views, training_group
 from strive_rl.policy import Policy
 from strive_rl.train import state
-from strive_rl.train.state import start
+from strive_rl.train.state import open_run
 from strive_rl.train.trainer import fit
 from tests.strive_data.export.test_export import READERS, check_key_frames, expected
 from tests.strive_data.made.engine import Notes
@@ -189,7 +189,7 @@ def test_three_steps_of_training_on_mixed_batches(
         optim=OptimSettings(lr=1e-3),
         steps=3,
     )
-    run = start(tmp_path / "run", shards=ShardSet.open(built), model=str(folder), settings=settings)
+    run = open_run(tmp_path / "run", shards=ShardSet.open(built), model=str(folder), settings=settings)
     run.policy = answering(run.policy)
     before = {name: weight.detach().clone() for name, weight in run.policy.trainable()}
     fit(run, lambda *_: None)

@@ -20,7 +20,7 @@ from strive_data.schema import Question
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed
 from strive_rl.config import TrainSettings
-from strive_rl.train.state import resume, start
+from strive_rl.train.state import open_run
 from strive_rl.train.trainer import fit
 
 COMMON = (
@@ -103,9 +103,10 @@ def do(folder: Path, task: str) -> None:
     if source and distributed.is_first():
         shutil.copytree(folder / source, folder / out)
     distributed.barrier()
-    begin, given = (resume if steps else start), settings(run, *([f"steps={steps}"] if steps else []))
+    given = settings(run, *([f"steps={steps}"] if steps else []))
     data = ShardSet.open(str(folder / "shards"))
-    made = begin(folder / out, shards=data, model=str(folder / RUNS[run][0]), settings=given)
+    model = str(folder / RUNS[run][0])
+    made = open_run(folder / out, shards=data, model=model, settings=given, resume=bool(steps))
     if distributed.rank() == 1 and run in BREAKING:
         BREAKING[run](made.policy.model.model.language_model.norm)
     try:

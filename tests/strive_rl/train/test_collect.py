@@ -31,7 +31,7 @@ from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.groups import learned
 from strive_rl.schema import Group, SampleRef, SkippedQuestion
 from strive_rl.train import collect
-from strive_rl.train.state import TrainState, start
+from strive_rl.train.state import TrainState, open_run
 from strive_rl.train.trainer import fit, train_step
 from tests.strive_rl.conftest import group as make_group
 from tests.strive_rl.made.rollouts import TWO_VIEWS, completion
@@ -230,7 +230,7 @@ def test_dynamic_sampling_moves_the_cursor_over_every_question(
     tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Answering
 ) -> None:
     greedy = settings(dynamic_sampling_rounds=3, temperature=1e-6)
-    run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=greedy)
+    run = open_run(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=greedy)
     run.policy = answering(run.policy)
     fit(run, lambda record, steps: None)
     records = jsonl.read(run.out / "metrics.jsonl")
@@ -245,7 +245,7 @@ def test_probabilities_that_are_no_numbers_stop_the_run_with_step_and_questions(
     tmp_path: Path, shards: ShardSet, tiny_folder: Path
 ) -> None:
     """What a learning rate far too large leaves behind: the update of the step before broke the weights."""
-    run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings())
+    run = open_run(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings())
     run.step = 2
     with torch.no_grad():
         next(run.policy.model.lm_head.parameters()).fill_(float("nan"))

@@ -24,7 +24,7 @@ from strive_rl.config import (
 )
 from strive_rl.policy import Policy, Prompt, RngKey, Sampling, sample
 from strive_rl.schema import Completion
-from strive_rl.train.state import TrainState, start
+from strive_rl.train.state import TrainState, open_run
 from strive_rl.train.trainer import fit
 from tests.strive_rl.made.shards import make_shards
 
@@ -84,7 +84,7 @@ def begin(
             optim=OptimSettings(lr=1e-3),
             steps=STEPS,
         )
-        run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings)
+        run = open_run(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings)
         run.policy = answering(run.policy)
         run.engine = OtherEngine(run.policy, **options)
         return run

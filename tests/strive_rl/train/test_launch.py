@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,7 @@ from strive_rl.common.model_folder import load_state
 from strive_rl.common.preflight import locked
 from strive_rl.train.launch import launch
 from strive_rl.train.metrics import MEASURED
+from strive_rl.train.state import open_run
 from tests.strive_rl.made.shards import make_shards
 from tests.strive_rl.made.two_processes import COMMON, settings
 
@@ -68,7 +70,8 @@ def test_a_signal_saves_and_the_run_resumes_bit_for_bit(
     for out, resume in (("run", True), ("whole", False)):
         given = settings("plain", f"steps={steps + 1}")
         shards = [ShardSet.open(str(tmp_path / "shards"))]
-        launch(shards, model=str(tiny_folder), out=tmp_path / out, settings=given, resume=resume)
+        make = partial(open_run, tmp_path / out, shards=shards, model=str(tiny_folder), resume=resume)
+        launch(partial(make, settings=given), given)
     assert f"the model after step {steps + 1};" in capfd.readouterr().out
     records = [jsonl.read(tmp_path / name / "metrics.jsonl") for name in ("run", "whole")]
     without_time = [[{k: v for k, v in r.items() if k not in MEASURED} for r in each] for each in records]

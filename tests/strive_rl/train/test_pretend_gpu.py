@@ -23,7 +23,7 @@ from strive_rl.config import (
 )
 from strive_rl.policy import Sampling, load_policy, sample
 from strive_rl.rollout.groups import encode_groups, with_prompts
-from strive_rl.train.state import resume, start
+from strive_rl.train.state import open_run
 from strive_rl.train.trainer import fit, train_step
 from tests.strive_rl.conftest import group
 from tests.strive_rl.made.models import DENSE, TINY_MODELS
@@ -57,7 +57,7 @@ def settings(**policy: Any) -> TrainSettings:
 def test_a_step_stays_on_its_device(model: str, rank: int, shards: ShardSet, tmp_path: Path) -> None:
     source = str(TINY_MODELS[model](tmp_path / "model"))
     with PretendGpu() as gpu:
-        run = start(tmp_path / "run", shards=shards, model=source, settings=settings(lora_rank=rank))
+        run = open_run(tmp_path / "run", shards=shards, model=source, settings=settings(lora_rank=rank))
         assert run.policy.model.dtype == torch.bfloat16
         with closing(run.loader):
             assert all(each.prompts for each in run.loader.take(run.cursor)[0])
@@ -76,9 +76,9 @@ def test_a_run_is_saved_resumed_and_evaluated(shards: ShardSet, tmp_path: Path) 
     source = str(TINY_MODELS["qwen2_5_vl"](tmp_path / "model"))
     common = {"shards": shards, "model": source}
     with PretendGpu():
-        run = start(tmp_path / "run", settings=settings(), **common)
+        run = open_run(tmp_path / "run", settings=settings(), **common)
         fit(run, lambda record, steps: None)
-        longer = resume(tmp_path / "run", settings=replace(settings(), steps=3), **common)
+        longer = open_run(tmp_path / "run", resume=True, settings=replace(settings(), steps=3), **common)
         assert longer.step == 2
         assert {each.device.type for each in longer.policy.model.parameters()} == {"cuda"}
         fit(longer, lambda record, steps: None)

@@ -11,7 +11,7 @@ import torch
 
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
 from strive_rl.policy import Policy, Sampling, load_policy
-from strive_rl.train.state import start
+from strive_rl.train.state import open_run
 from strive_rl.train.trainer import train_step
 from tests.strive_rl.made.shards import make_shards
 from tools.examples import train_loop
@@ -35,7 +35,7 @@ def test_the_loop_takes_the_steps_of_the_trainer(
         optim=optim,
     )
     settings = TrainSettings(data=data, policy=CPU, rollout=rollout, optim=optim, steps=3)
-    run = start(tmp_path / "run", shards=shards, model=model, settings=settings)
+    run = open_run(tmp_path / "run", shards=shards, model=model, settings=settings)
     run.policy = answering(run.policy)
     results = list(train_loop.train(str(tmp_path / "shards"), model, 3, loop))
     with closing(run.loader):

@@ -27,7 +27,7 @@ from strive_rl.config import (
 from strive_rl.policy import Policy
 from strive_rl.train import state
 from strive_rl.train.metrics import MEASURED
-from strive_rl.train.state import TrainState, resume, start
+from strive_rl.train.state import TrainState, open_run
 from strive_rl.train.trainer import fit
 from tests.strive_rl.made.models import save_tiny_qwen3_vl
 from tests.strive_rl.made.shards import make_shards
@@ -89,11 +89,13 @@ def test_four_steps_are_two_and_two_more_bit_for_bit(
     same: dict[str, Any],
 ) -> None:
     model = str(tiny_folder)
-    whole = start(tmp_path / "whole", shards=shards, model=model, settings=settings(4, **same))
+    whole = open_run(tmp_path / "whole", shards=shards, model=model, settings=settings(4, **same))
     fit(answering_run(whole, answering), quiet)
-    first = start(tmp_path / "parts", shards=shards, model=model, settings=settings(2, **same))
+    first = open_run(tmp_path / "parts", shards=shards, model=model, settings=settings(2, **same))
     fit(answering_run(first, answering), quiet)
-    second = resume(tmp_path / "parts", shards=shards, model=model, settings=settings(4, **same))
+    second = open_run(
+        tmp_path / "parts", resume=True, shards=shards, model=model, settings=settings(4, **same)
+    )
     assert (second.step, second.cursor) == (2, first.cursor)
     fit(answering_run(second, answering), quiet)
 
@@ -130,7 +132,7 @@ def test_what_a_run_writes(
     tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Callable[[Policy], Policy]
 ) -> None:
     out, seen = tmp_path / "out", []
-    run = start(out, shards=shards, model=str(tiny_folder), settings=settings(3))
+    run = open_run(out, shards=shards, model=str(tiny_folder), settings=settings(3))
     folder = fit(answering_run(run, answering), lambda record, steps: seen.append((record["step"], steps)))
     assert folder == out / "model"
     assert seen == [(1, 3), (2, 3), (3, 3)]
@@ -161,7 +163,7 @@ def test_qwen3_vl_trains_on_neighbouring_frames(
     folder = save_tiny_qwen3_vl(tmp_path / "model")
     out, given = tmp_path / "out", settings(2)
     given = replace(given, policy=replace(given.policy, frame_pairs="neighbours"))
-    fit(answering_run(start(out, shards=shards, model=str(folder), settings=given), answering), quiet)
+    fit(answering_run(open_run(out, shards=shards, model=str(folder), settings=given), answering), quiet)
     records = jsonl.read(out / "metrics.jsonl")
     assert len(records) == 2
     assert any(record["update_tokens"] for record in records)
@@ -174,7 +176,7 @@ def test_training_raises_the_reward(
 ) -> None:
     """The answer is always A: thirty steps must teach a model that can say few things to say that."""
     shards = make_shards(tmp_path / "shards", answers="A")
-    run = start(
+    run = open_run(
         tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings(30, save_every=100)
     )
     fit(answering_run(run, answering), quiet)
@@ -199,7 +201,7 @@ def test_a_users_reward_that_fails_stops_the_run_with_step_and_question(
     weights = {"accuracy": 0.8, "format": 0.1, "late": 0.1}
     reward = RewardSettings(weights=weights, function="own_reward:late")
     out = tmp_path / "out"
-    run = start(out, shards=shards, model=str(tiny_folder), settings=settings(3, reward=reward))
+    run = open_run(out, shards=shards, model=str(tiny_folder), settings=settings(3, reward=reward))
     says = r"^step 2, question q\d: reward\.function own_reward:late gave late = nan, expected a number"
     with pytest.raises(StriveError, match=says):
         fit(answering_run(run, answering), quiet)
@@ -212,7 +214,7 @@ def test_a_batch_of_which_nothing_fits_stops_the_run(
     tmp_path: Path, shards: ShardSet, tiny_folder: Path
 ) -> None:
     small = settings(1, policy=PolicySettings(device="cpu", max_prompt_tokens=50))
-    run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=small)
+    run = open_run(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=small)
     with pytest.raises(StriveError, match=r"step 1: none of 4 questions .* policy\.max_prompt_tokens is 50"):
         fit(run, quiet)
 

@@ -21,7 +21,7 @@ from strive_rl.inspect.history import group_arms, read_histories, sparse_curve
 from strive_rl.policy import Policy
 from strive_rl.train import trainer, validation
 from strive_rl.train.metrics import MEASURED
-from strive_rl.train.state import TrainState, resume, start
+from strive_rl.train.state import TrainState, open_run
 from strive_rl.train.trainer import fit
 from strive_rl.train.validation import Best, closing_lines, updated
 from tests.strive_rl.made.shards import make_shards
@@ -90,7 +90,7 @@ def test_the_best_checkpoint_is_kept_and_a_kill_between_evaluation_and_saving_ch
         run.policy = answering(run.policy)
         return run
 
-    whole = answers(start(tmp_path / "whole", **common))
+    whole = answers(open_run(tmp_path / "whole", **common))
     fit(whole, quiet)
     assert (whole.step, whole.best) == (END, Best(step=PEAK, accuracy=0.75, waited=4))
     best, ended = closing_lines(whole)
@@ -104,10 +104,10 @@ def test_the_best_checkpoint_is_kept_and_a_kill_between_evaluation_and_saving_ch
     assert held[PEAK]["accuracy"] > held[END]["accuracy"] == 0.25
     assert held[PEAK]["accuracy_low"] < 0.75 < held[PEAK]["accuracy_high"]
 
-    killed = answers(start(tmp_path / "killed", **common))
+    killed = answers(open_run(tmp_path / "killed", **common))
     killed_before_saving(killed, PEAK, monkeypatch)
     assert run_folder.latest(killed.out) == killed.out / "checkpoint-000003"
-    resumed = answers(resume(tmp_path / "killed", **common))
+    resumed = answers(open_run(tmp_path / "killed", resume=True, **common))
     assert (resumed.step, resumed.best) == (3, Best(step=2, accuracy=0.0))
     fit(resumed, quiet)
     assert files(resumed.out) == files(whole.out)
@@ -118,14 +118,14 @@ def test_the_best_checkpoint_is_kept_and_a_kill_between_evaluation_and_saving_ch
     assert curve.steps.tolist() == list(held)
     assert curve.line.tolist() == [each["accuracy"] for each in held.values()]
 
-    again = resume(tmp_path / "whole", **common)
+    again = open_run(tmp_path / "whole", resume=True, **common)
     assert (again.step, again.best) == (END, whole.best)
     fit(again, quiet)
     assert len(jsonl.read(whole.out / "metrics.jsonl")) == END
     with pytest.raises(UsageError, match="heldout_fingerprint was"):
-        resume(tmp_path / "whole", **(common | {"heldout": None}))
+        open_run(tmp_path / "whole", resume=True, **(common | {"heldout": None}))
     # From before the peak the best one is another, whose checkpoint is gone.
-    back = resume(tmp_path / "whole", **common, resume_from=Path("checkpoint-000004"))
+    back = open_run(tmp_path / "whole", resume=True, **common, resume_from=Path("checkpoint-000004"))
     assert (back.step, back.best) == (PEAK, Best(step=PEAK, accuracy=0.75))
     assert (whole.out / "best").resolve().name == "checkpoint-000004"
 
@@ -151,7 +151,7 @@ def test_a_heldout_build_that_cannot_measure_is_refused_before_the_first_step(
     tmp_path: Path, builds: dict[str, ShardSet], tiny_folder: Path
 ) -> None:
     def begin(heldout: ShardSet, given: TrainSettings) -> TrainState:
-        return start(
+        return open_run(
             tmp_path / "out",
             shards=builds["shards"],
             model=str(tiny_folder),
@@ -211,7 +211,7 @@ def test_weights_do_not_depend_on_being_evaluated(
     given = validated(3, validation=ValidationSettings(every=2))
     models = []
     for name, heldout in (("with", builds["heldout"]), ("without", None)):
-        run = start(
+        run = open_run(
             tmp_path / name,
             shards=builds["shards"],
             model=str(tiny_folder),

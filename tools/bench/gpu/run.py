@@ -27,7 +27,7 @@ from strive_rl.data import Builds, Cursor, Loader
 from strive_rl.dry_run.plan import plan
 from strive_rl.policy.load import choose_dtype
 from strive_rl.schema import Group
-from strive_rl.train.state import TrainState, start
+from strive_rl.train.state import TrainState, open_run
 from strive_rl.train.trainer import train_step
 from tools.bench.step.floor import update_products
 from tools.bench.step.plain import Plain
@@ -93,7 +93,7 @@ def measure(given: Configuration) -> dict[str, Any]:
     if given.way == "plain":
         return _plain(given, shards, settings)
     with tempfile.TemporaryDirectory() as out:
-        run = start(Path(out) / "run", shards=shards, model=given.model, settings=settings)
+        run = open_run(Path(out) / "run", shards=shards, model=given.model, settings=settings)
         with closing(run.loader):
             records = [train_step(run) for _ in range(settings.steps)]
         return _of_records(given, run, records)
