@@ -14,7 +14,6 @@ from hashlib import sha256
 from itertools import accumulate
 
 from strive_data.errors import DamagedError, UsageError
-from strive_data.schema import Sample
 from strive_data.shards.reader import ShardSet
 from strive_rl.config import DataSettings
 from strive_rl.data.sampler import Cursor, Stream, next_batch, rank_slice
@@ -52,16 +51,6 @@ class Builds:
         """(number of the build, position in it) of a sample."""
         part = bisect_right(self._ends, position)
         return part, position - (self._ends[part - 1] if part else 0)
-
-    def read(self, position: int) -> Sample:
-        """The sample at `position`. Raises DamagedError, with the shard's name, where it is not intact."""
-        part, inside = self.locate(position)
-        return self.parts[part].read(inside)
-
-    def sample_id(self, position: int) -> str:
-        """Id of the sample at `position`; known without reading it."""
-        part, inside = self.locate(position)
-        return self.parts[part].sample_ids[inside]
 
     def plans(self, settings: DataSettings, *, neighbours: bool = False) -> tuple[ViewPlan, ...]:
         """How to make each build's views. Raises UsageError that names a build that cannot give them."""
@@ -138,15 +127,16 @@ class Loader:
                 self._pending[ref] = self._pool.submit(self._load, ref)
 
     def _load(self, ref: SampleRef) -> Loaded:
+        part, place = self.builds.locate(ref.position)
+        shards = self.builds.parts[part]
         try:
-            plan = self._plans[self.builds.locate(ref.position)[0]]
-            sample = self.builds.read(ref.position)
+            sample, plan = shards.read(place), self._plans[part]
             group = replace(training_group(sample, plan, seed=self.stream.seed, epoch=ref.epoch), ref=ref)
             return self.prepare(group) if self.prepare else group
         except DamagedError as error:
             if self._settings.broken == "stop":
                 raise DamagedError(f"{error}; {STOPPED}") from error
-            return SkippedQuestion(sample_id=self.builds.sample_id(ref.position), reason=str(error))
+            return SkippedQuestion(sample_id=shards.sample_ids[place], reason=str(error))
 
 
 def multiples_of(*shards: ShardSet) -> dict[str, int]:

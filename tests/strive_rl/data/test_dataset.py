@@ -30,8 +30,19 @@ def test_samples_of_several_builds_follow_each_other(tmp_path: Path) -> None:
     both = Builds([one, other])
     assert (len(both), both.blocks) == (8, (4, 1, 3))
     assert [both.locate(i) for i in (0, 4, 5, 7)] == [(0, 0), (0, 4), (1, 0), (1, 2)]
-    assert [both.sample_id(i) for i in range(8)] == ["q0", "q1", "q2", "q3", "q4", "q0", "q1", "q2"]
-    assert [both.read(i).meta.question.answer for i in (0, 1, 4, 5, 7)] == ["A", "B", "A", "B", "B"]
+    located = [both.locate(i) for i in range(8)]
+    assert [both.parts[part].sample_ids[place] for part, place in located] == [
+        "q0",
+        "q1",
+        "q2",
+        "q3",
+        "q4",
+        "q0",
+        "q1",
+        "q2",
+    ]
+    read = [both.parts[part].read(place).meta.question.answer for part, place in located]
+    assert [read[i] for i in (0, 1, 4, 5, 7)] == ["A", "B", "A", "B", "B"]
     assert both.folder == f"{tmp_path / 'a'}, {tmp_path / 'b'}"
 
 
