@@ -3,8 +3,7 @@
 load           a hub name or a folder → Policy
 policy         Policy: the model, and the only calls into it; the protocol of an architecture
 architectures  what differs between models, one file a family
-encode         group → prompts
-vision         prompts → features and what the language model reads
+encode         group → prompts, their vision features and what the language model reads
 packing        prompts and completions in one row, and attention over it
 layers         parts of transformers' models that are replaced by cheaper equal ones
 kernels        attention over one set of keys, forward and backward, and over two joined
@@ -14,12 +13,11 @@ lora           low-rank adapters in place of all weights, merged again for a che
 sharding       the model laid over several processes
 """
 
-from strive_rl.policy.encode import Patches, encode, prompt_form
+from strive_rl.policy.encode import Patches, encode, prompt_form, with_features
 from strive_rl.policy.generate import NotFiniteError, RngKey, Sampling, sample
 from strive_rl.policy.load import load_policy
 from strive_rl.policy.logprobs import logprobs
 from strive_rl.policy.policy import Policy
-from strive_rl.policy.vision import with_features
 from strive_rl.schema import Prompt
 
 __all__ = [

@@ -31,14 +31,8 @@ class Decoding:
     buffers a step looks at, more than `step`; `capacity`: how many they have; `next_position` int64 [P].
     """
 
-    def __init__(
-        self,
-        row: PackedRow,
-        next_position: torch.Tensor,
-        completions: int,
-        tokens: int,
-    ) -> None:
-        device, (example, _) = next_position.device, next(iter(row.keys_values.values()))
+    def __init__(self, row: PackedRow, completions: int, tokens: int) -> None:
+        device, (example, _) = row.kept.device, next(iter(row.keys_values.values()))
         self.prompts = row.keys_values
         lengths = [end - start for start, end in row.prompts]
         columns = torch.arange(example.shape[2], device=device)
@@ -52,7 +46,8 @@ class Decoding:
         }
         prompt_of = torch.arange(len(lengths), device=device).repeat_interleave(completions)
         self.states = {layer: state.of(prompt_of) for layer, state in row.states.items()}
-        self.next_position, self.completions = next_position, completions
+        self.next_position = torch.tensor(row.following, device=device)
+        self.completions = completions
         self.step = torch.zeros(1, dtype=torch.int64, device=device)
         self.width, self.capacity = 0, tokens
         self._own_mask, self._dtype = torch.zeros(0), example.dtype

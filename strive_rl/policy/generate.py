@@ -25,11 +25,11 @@ from strive_data.errors import StriveError
 from strive_rl.common.progress import phase
 from strive_rl.policy.architectures.experts import routers
 from strive_rl.policy.decoding import Decoding
+from strive_rl.policy.encode import read_packed
 from strive_rl.policy.logprobs import distribution
 from strive_rl.policy.lora import merged_adapters
 from strive_rl.policy.packing import PackedRow
 from strive_rl.policy.policy import THROUGH, WHOLE, Policy
-from strive_rl.policy.vision import read_packed
 from strive_rl.schema import Completion, Prompt
 
 # The last word of the Philox counter; 0 and 1 order the questions (strive_rl.data.sampler).
@@ -129,9 +129,8 @@ class _Pass:
         self.total_rows = rows
         row = PackedRow(prompts, (), device, keep=True)
         hidden = read_packed(policy, row, prompts)
-        following = torch.tensor([int(prompt.positions.max()) + 1 for prompt in prompts], device=device)
         # The last token is never fed.
-        self.decoding = Decoding(row, following, completions, max(1, tokens - 1))
+        self.decoding = Decoding(row, completions, max(1, tokens - 1))
         self._draw(hidden.transpose(0, 1))
 
     def run(self) -> list[list[Completion]]:

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from strive_rl.policy.encode import read_packed
 from strive_rl.policy.layers import keeping_less
 from strive_rl.policy.packing import PackedRow
 from strive_rl.policy.policy import Policy
-from strive_rl.policy.vision import read_packed
 from strive_rl.schema import Completion, Prompt
 
 

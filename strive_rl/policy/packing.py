@@ -80,7 +80,8 @@ class PackedRow:
 
     ids int64 [N]; positions int64 [3, 1, N]; kept int64 [K], the columns whose states are needed; predictors
     int64, for each token of each completion in order: the place among `kept` of the state that predicts it;
-    prompts [P] and completions [P][G]: their columns [start, end).
+    prompts [P] and completions [P][G]: their columns [start, end); following [P]: the position behind each
+    prompt.
 
     With `keep` it holds what each layer, by its index, knows of the prompts: `keys_values` [P, A, S, D],
     padded on the right, or of a linear layer the `states` behind them.
@@ -99,10 +100,11 @@ class PackedRow:
         ends = np.cumsum([len(each) for each in ids]).tolist()
         self.prompts_end = column = ends[-1]
         self.prompts = list(pairwise([0, *ends]))
+        self.following = [int(each.max()) + 1 for each in positions]
         self.completions: list[list[Span]] = [[] for _ in prompts]
         predictors: list[Ids] = []
         for number, group in enumerate(completions):
-            following = int(prompts[number].positions.max()) + 1
+            following = self.following[number]
             for completion in group:
                 fed = np.asarray(completion[:-1], dtype=np.int64)
                 ids.append(fed)

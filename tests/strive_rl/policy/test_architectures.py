@@ -14,10 +14,9 @@ import torch
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, encode, load_policy, prompt_form
 from strive_rl.policy.architectures.qwen_vl import Qwen25VL, metadata
-from strive_rl.policy.encode import user_text
+from strive_rl.policy.encode import features, model_inputs, user_text
 from strive_rl.policy.packing import PackedRow
 from strive_rl.policy.policy import Clip
-from strive_rl.policy.vision import features, model_inputs
 from strive_rl.schema import Group
 from tests.strive_rl.made.models import save_tiny_qwen3_vl
 

@@ -14,9 +14,8 @@ from PIL import Image
 
 from strive_data.errors import SampleError
 from strive_rl.policy import Policy, Prompt, encode
-from strive_rl.policy.encode import user_text
+from strive_rl.policy.encode import user_text, with_features
 from strive_rl.policy.logprobs import logprobs
-from strive_rl.policy.vision import with_features
 from strive_rl.schema import Completion, Group
 
 MakeGroup = Callable[..., Group]

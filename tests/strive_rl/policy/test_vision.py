@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from strive_rl.policy import Patches, Policy, encode, with_features
+from strive_rl.policy.encode import features, model_inputs
 from strive_rl.policy.packing import PackedRow
 from strive_rl.policy.policy import Grid
-from strive_rl.policy.vision import features, model_inputs
 from strive_rl.schema import Group
 
 

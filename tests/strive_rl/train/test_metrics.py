@@ -229,7 +229,7 @@ def test_a_step_in_which_every_question_was_dropped() -> None:
 
 
 def test_the_mean_entropy_is_over_tokens_not_over_questions() -> None:
-    one = question(MIXED, entropies=(0.25,) * 4 + (1.0,) + (0.2,) * 5)
+    one = question(MIXED, entropies=(0.25,) * 8 + (0.5,) * 2)
     other = question(MIXED, entropies=(1.5, 1.5))
     assert record(part(one, other))["entropy"] == 0.5
 

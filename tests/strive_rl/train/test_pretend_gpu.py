@@ -99,7 +99,7 @@ def test_pixels_of_the_loader_are_copied_without_waiting(tmp_path: Path) -> None
         for given in (prepared, asked):
             gpu.waits.clear()
             encode_groups(policy, [given])
-            waits.append(sum(count for name, count in gpu.waits.items() if "vision.py" in name))
+            waits.append(sum(count for name, count in gpu.waits.items() if "encode.py" in name))
     assert waits == [0, 4]
 
 
