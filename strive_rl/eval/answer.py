@@ -12,8 +12,7 @@ from strive_rl.data.views import group_of
 from strive_rl.eval.config import Column, EvalSettings
 from strive_rl.eval.frames import evaluation_views
 from strive_rl.policy import Policy, Sampling
-from strive_rl.rollout.engine import RolloutEngine
-from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
+from strive_rl.rollout.groups import RolloutEngine, encode_groups, reward_groups, sample_groups
 from strive_rl.schema import Completion, Group, PromptStyle, Reward, SampleRef, View
 
 Dropped = tuple[str, str]

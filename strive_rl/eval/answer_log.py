@@ -30,7 +30,7 @@ from strive_rl.common.run_settings import SETTINGS_FILE, evaluation_settings
 from strive_rl.eval.answer import Answer, Asked, Dropped, answer
 from strive_rl.eval.config import BenchmarkSettings, Column
 from strive_rl.policy import Policy
-from strive_rl.rollout.engine import RolloutEngine
+from strive_rl.rollout.groups import RolloutEngine
 from strive_rl.schema import PromptStyle
 
 Row = tuple[int, Question]

@@ -59,7 +59,7 @@ from strive_rl.eval.score import (
 from strive_rl.eval.table import benchmark_table
 from strive_rl.policy import load_policy
 from strive_rl.policy.load import warn_if_resized
-from strive_rl.rollout.engine import load_engine
+from strive_rl.rollout.groups import load_engine
 
 # They change what predictions add up to, and no prediction.
 FREE = ("missing", "bootstrap_resamples")

@@ -45,7 +45,7 @@ from strive_rl.eval.frames import require_views
 from strive_rl.eval.pages import score_page
 from strive_rl.eval.table import even_note
 from strive_rl.policy import Policy, load_policy
-from strive_rl.rollout.engine import RolloutEngine, load_engine
+from strive_rl.rollout.groups import RolloutEngine, load_engine
 
 Prediction = dict[str, Any]
 Dropped = dict[str, str]

@@ -38,7 +38,7 @@ from strive_rl.data.views import evidence_seen
 from strive_rl.eval.answer import Answer, Asked, answer
 from strive_rl.eval.config import ProbeSettings
 from strive_rl.policy import load_policy
-from strive_rl.rollout.engine import load_engine
+from strive_rl.rollout.groups import load_engine
 
 Row = dict[str, Any]
 Observer = Callable[[int, int], None]

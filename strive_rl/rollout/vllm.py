@@ -35,7 +35,7 @@ POSITIONS = "strive_positions"
 
 
 class VllmEngine:
-    """See `engine.RolloutEngine`. Completions have no entropies: vLLM gives none."""
+    """See `groups.RolloutEngine`. Completions have no entropies: vLLM gives none."""
 
     def __init__(self, policy: Policy, settings: EngineSettings, longest: int) -> None:
         self.version = 0

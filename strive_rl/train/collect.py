@@ -21,8 +21,7 @@ from strive_rl.common.profiling import Stopwatch
 from strive_rl.common.progress import phase
 from strive_rl.data import Cursor
 from strive_rl.policy import NotFiniteError, Sampling
-from strive_rl.rollout.engine import newest_weights
-from strive_rl.rollout.groups import encode_groups, learned, reward_groups, sample_groups
+from strive_rl.rollout.groups import encode_groups, learned, newest_weights, reward_groups, sample_groups
 from strive_rl.schema import Group
 from strive_rl.train.metrics import StepStats
 from strive_rl.train.state import TrainState

@@ -35,8 +35,7 @@ from strive_rl.policy import Policy, load_policy, prompt_form
 from strive_rl.policy.load import choose_device
 from strive_rl.policy.lora import load_adapters
 from strive_rl.policy.sharding import shard
-from strive_rl.rollout.engine import RolloutEngine, load_engine
-from strive_rl.rollout.groups import with_prompts
+from strive_rl.rollout.groups import RolloutEngine, load_engine, with_prompts
 from strive_rl.schema import Group
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.update import load_reference, make_dummy

@@ -22,7 +22,7 @@ from strive_rl.eval.config import EvalSettings
 from strive_rl.eval.frames import chosen_places, evaluation_settings, frame_sampler
 from strive_rl.eval.on_shards import Dropped, Prediction, predict, summarise
 from strive_rl.policy import Policy
-from strive_rl.rollout.engine import newest_weights
+from strive_rl.rollout.groups import newest_weights
 
 if TYPE_CHECKING:
     from strive_rl.train.state import TrainState

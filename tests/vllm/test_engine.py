@@ -14,7 +14,7 @@ from strive_rl.policy import Policy, Prompt, RngKey, Sampling, encode, load_poli
 from strive_rl.policy import sample as builtin_sample
 from strive_rl.policy.logprobs import sampled_logprobs
 from strive_rl.policy.lora import plain_weights
-from strive_rl.rollout.engine import RolloutEngine, load_engine
+from strive_rl.rollout.groups import RolloutEngine, load_engine
 from strive_rl.schema import Completion
 from tests.strive_rl.conftest import group
 from tests.strive_rl.made.models import save_wide

@@ -15,7 +15,7 @@ from strive_rl.config import EngineSettings, PolicySettings
 from strive_rl.policy import Policy, Prompt, Sampling, encode, load_policy, logprobs, sample, with_features
 from strive_rl.policy.architectures.experts import published, take_load
 from strive_rl.policy.lora import adapter_weights
-from strive_rl.rollout.engine import load_engine
+from strive_rl.rollout.groups import load_engine
 from strive_rl.schema import Group
 from strive_rl.train import checkpoint
 from tests.strive_rl.dry_run import test_memory
