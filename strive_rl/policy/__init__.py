@@ -7,7 +7,7 @@ encode         group → prompts, their vision features and what the language mo
 packing        prompts and completions in one row, and attention over it
 layers         parts of transformers' models that are replaced by cheaper equal ones
 kernels        attention over one set of keys, forward and backward, and over two joined
-generate       prompts → completions; decoding holds its state
+generate       prompts → completions
 logprobs       prompts and completions → log-probabilities with gradients
 lora           low-rank adapters in place of all weights, merged again for a checkpoint
 sharding       the model laid over several processes

@@ -1,6 +1,6 @@
 """Parts of transformers' models that are replaced, in place, by equal ones that compute less.
 
-language model      attention by the `rows` of a pass (a `packing.PackedRow` or a `decoding.Decoding`)
+language model      attention by the `rows` of a pass (a `packing.PackedRow` or a `generate.Decoding`)
 last decoder layer  the kept columns of a packed row alone
 norms, gates        what they make is not kept for the backward pass, but made again from their inputs; a norm
                     is one kernel

@@ -123,7 +123,7 @@ class Policy:
         """Hidden states [R, N, D] of the language model after `inputs`, its embeddings among them.
 
         `rows` is the attention of every layer: a `packing.PackedRow`, which gives the states [1, K, D]
-        of its kept columns, or a `decoding.Decoding`. Without it every column sees those before it.
+        of its kept columns, or a `generate.Decoding`. Without it every column sees those before it.
         """
         text = self.model.model.language_model
         kept = getattr(rows, "kept", None)

@@ -23,7 +23,7 @@ from strive_rl.config import (
 from strive_rl.dry_run.memory import Estimate, ModelShape, estimate, model_shape, packaged_config, read_shape
 from strive_rl.policy import Policy, Sampling, encode, layers, load_policy, logprobs, sample, with_features
 from strive_rl.policy.architectures import ARCHITECTURES
-from strive_rl.policy.decoding import Decoding
+from strive_rl.policy.generate import Decoding
 from strive_rl.schema import Completion, Group
 from strive_rl.train.optimizer import Optimizer
 
