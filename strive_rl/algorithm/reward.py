@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from numbers import Real
 from pathlib import Path
@@ -139,8 +140,6 @@ def rewards_of(
 
     A call that fails gives its question a StriveError; what breaks the contract is raised.
     """
-    if rules.function is None:
-        return [_grid(texts, question, None, rules, reason, "") for texts, question in asked], Counter()
     # The calls of a question: one, or one for each completion.
     jobs: list[list[tuple[Any, ...]]] = [
         [([list(row) for row in texts], question)]
@@ -148,7 +147,9 @@ def rewards_of(
         else [(text, question) for row in texts for text in row]
         for texts, question in asked
     ]
-    outcomes = call_all(rules.function, [each for job in jobs for each in job], rules.limits)
+    outcomes: list[Outcome] = []
+    if rules.function is not None:
+        outcomes = call_all(rules.function, [each for job in jobs for each in job], rules.limits)
     rest = iter(outcomes)
     at = "" if step is None else f"step {step}, "
     grids: list[Grid | StriveError] = []
@@ -157,17 +158,22 @@ def rewards_of(
         results = _results(list(islice(rest, len(job))), texts, rules, where)
         if isinstance(results, StriveError):
             grids.append(results)
-        else:
-            grids.append(_grid(texts, question, results, rules, reason, where))
+            continue
+        reward = partial(_reward, question=question, rules=rules, reason=reason, where=where)
+        rows = zip(texts, results, strict=True)
+        grids.append(tuple(tuple(map(reward, row, own)) for row, own in rows))
     retried = sum(outcome.tries > 1 for outcome in outcomes)
     failed = sum(outcome.error is not None for outcome in outcomes)
-    return grids, Counter(made=len(outcomes), retried=retried, failed=failed)
+    counts = Counter(made=len(outcomes), retried=retried, failed=failed)
+    return grids, counts if rules.function else Counter()
 
 
 def _results(
     outcomes: Sequence[Outcome], texts: Texts, rules: Rules, where: str
 ) -> list[list[Any]] | StriveError:
-    """What the function returned for each completion [M][G], or the error of a call."""
+    """What the function returned for each completion [M][G], None without one, or the error of a call."""
+    if rules.function is None:
+        return [[None for _ in row] for row in texts]
     for outcome in outcomes:
         if isinstance(outcome.error, StriveError):
             raise outcome.error
@@ -188,19 +194,7 @@ def _results(
     return [list(row) for row in value]
 
 
-def _grid(
-    texts: Texts, question: Question, results: list[list[Any]] | None, rules: Rules, reason: bool, where: str
-) -> Grid:
-    return tuple(
-        tuple(
-            _reward(text, question, results[m][g] if results else None, rules, reason, where)
-            for g, text in enumerate(row)
-        )
-        for m, row in enumerate(texts)
-    )
-
-
-def _reward(text: str, question: Question, result: object, rules: Rules, reason: bool, where: str) -> Reward:
+def _reward(text: str, result: object, question: Question, rules: Rules, reason: bool, where: str) -> Reward:
     answer = final_answer(text)
     if not reason and "<answer>" not in text:
         answer = outside_thoughts(text).strip()
