@@ -104,11 +104,15 @@ def close_jumps(
 
 @dataclass(frozen=True, kw_only=True)
 class _Limits:
-    """The typical time between frames and the limits above, in ticks; whether decoding times show resets."""
+    """The typical time between frames and the limits above, in ticks; whether decoding times show resets.
+
+    `misplaced`: how far off a time is that is surely wrong. A clock that may jump would go on from there.
+    """
 
     interval: int
     gap: int
     outlier: int
+    misplaced: int
     reset: int
     uses_dts: bool
 
@@ -116,11 +120,14 @@ class _Limits:
     def of(cls, pts_P: Ints, base: Fraction, rules: ClockRules) -> _Limits:
         steps = np.diff(np.unique(pts_P))
         interval = max(int(np.median(steps)), 1) if len(steps) else 1
+        outlier = max(round(OUTLIER_SECONDS / base), OUTLIER_FRAMES * interval)
+        reset = max(round(RESET_SECONDS / base), 1)
         return cls(
             interval=interval,
             gap=max(round(MAX_GAP_SECONDS[rules.may_jump] / base), 1),
-            outlier=max(round(OUTLIER_SECONDS / base), OUTLIER_FRAMES * interval),
-            reset=max(round(RESET_SECONDS / base), 1),
+            outlier=outlier,
+            misplaced=outlier if rules.may_jump else max(reset, MAX_REORDER // 2 * interval),
+            reset=reset,
             uses_dts=rules.stores_dts,
         )
 
@@ -141,21 +148,24 @@ def _outliers(pts_P: Ints, limits: _Limits) -> list[int]:
     """Places of single frames far from the frames before them, from those after them and from the next ones.
 
     Near the end a frame far ahead may be the last one, shown after a long pause: there the limit is `gap`.
+    Where more frames follow that are shown before it than a decoder reorders, or the reverse, its time is
+    surely wrong, and the limit is `misplaced`.
     """
     found: list[int] = []
-    long = np.flatnonzero(np.abs(np.diff(pts_P)) > limits.outlier)
+    long = np.flatnonzero(np.abs(np.diff(pts_P)) > limits.misplaced)
     for place in np.unique([long, long + 1]).tolist():
-        before = pts_P[max(place - MAX_REORDER, 0) : place]
-        after = pts_P[place + 1 : place + 1 + MAX_REORDER]
+        tick = int(pts_P[place])
+        before, after = (
+            pts_P[max(place - 2 * MAX_REORDER, 0) : place],
+            pts_P[place + 1 :][: 2 * MAX_REORDER],
+        )
+        certain = np.sum(after < tick) > MAX_REORDER or np.sum(before > tick) > MAX_REORDER
+        before, after = before[-MAX_REORDER:], after[:MAX_REORDER]
         sides = [float(np.median(side)) for side in (before, after) if len(side)]
-        nearest = [abs(int(pts_P[place]) - int(side)) for side in (*before[-1:], *after[:1])]
+        nearest = [abs(tick - int(side)) for side in (*before[-1:], *after[:1])]
         if not sides or max(sides) - min(sides) > limits.outlier:
             continue
-        tick = int(pts_P[place])
-        certain = (
-            np.sum(pts_P[place + 1 :] < tick) > MAX_REORDER or np.sum(pts_P[:place] > tick) > MAX_REORDER
-        )
-        limit = limits.outlier if certain else max(limits.gap, limits.outlier)
+        limit = limits.misplaced if certain else max(limits.gap, limits.outlier)
         if min(*(abs(tick - side) for side in sides), *nearest) > limit:
             found.append(place)
     return found

@@ -33,6 +33,9 @@ MAX_PIXEL_ASPECT = Fraction(8)
 OGG_HEADERS = {"theora": b"\x81theora", "vp8": b"OVP80"}
 """What the header packets begin with that a decoder in the middle of an Ogg file does not take."""
 
+STILL_CODECS = frozenset({"apng", "bmp", "gif", "mjpeg", "png", "webp"})
+"""FFmpeg's names of the formats for pictures: a stream of a single one is a picture, or a song's cover."""
+
 PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 _ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"uuid"}
@@ -58,9 +61,13 @@ def open_media(path: Path, settings: DecodeSettings) -> Any:
 
 
 def video_stream(container: Any) -> Any:
-    """FFmpeg's choice among the video streams that are no pictures (cover art, thumbnails); None without
-    one."""
+    """FFmpeg's choice among the video streams that are no pictures (cover art, thumbnails); None without one.
+
+    Of several streams, those of formats for pictures are taken for pictures that are not marked.
+    """
     videos = [stream for stream in container.streams.video if not stream.disposition & PICTURE]
+    codecs = [(stream, stream.codec_context.name if stream.codec_context else "") for stream in videos]
+    videos = [stream for stream, codec in codecs if codec not in STILL_CODECS] or videos
     best = container.streams.best("video")
     return best if best is None or best in videos else next(iter(videos), None)
 

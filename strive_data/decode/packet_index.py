@@ -20,7 +20,7 @@ import numpy as np
 from strive_data.config import DecodeSettings
 from strive_data.decode.clock import MAX_GAP_SECONDS, ClockRules, Ints, Timeline, close_jumps
 from strive_data.decode.container_bytes import is_torn
-from strive_data.decode.media import open_media, packets_until_error, video_stream
+from strive_data.decode.media import STILL_CODECS, open_media, packets_until_error, video_stream
 from strive_data.decode.packet_scan import JOINT, Packet, PacketScan, scan_packets, with_true_keys
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Times
@@ -33,9 +33,6 @@ NO_DTS_FORMATS = frozenset({"matroska", "ogg"})
 
 TS_DISCONT = 0x0200
 """FFmpeg's flag of the formats whose clock may jump (AVFMT_TS_DISCONT)."""
-
-STILL_CODECS = frozenset({"apng", "bmp", "gif", "mjpeg", "png", "webp"})
-"""FFmpeg's names of the formats for pictures: a stream of a single one is a picture, or a song's cover."""
 
 REORDER_PROBE = 64
 """Packets that are decoded to see whether a decoder reorders frames where the file has no reordered times."""
@@ -136,10 +133,12 @@ def _is_timed(
 ) -> bool:
     """Whether the presentation times of packets are true.
 
-    Where every one is the decoding time, nothing is reordered and even a guess is right; unless the decoder
-    reorders nevertheless, so that they are decoding times alone.
+    Where they do not step back, or are the decoding times, nothing is reordered and even a guess is right;
+    unless the decoder reorders nevertheless, so that they are decoding times alone.
     """
-    if all(packet.pts == packet.dts is not None for packet in scan.packets if packet.is_shown):
+    shown = [packet for packet in scan.packets if packet.is_shown]
+    times = [packet.pts for packet in shown if packet.pts is not None]
+    if times == sorted(times) or all(packet.pts == packet.dts is not None for packet in shown):
         return not (stream.codec_context.has_b_frames and _reorders(path, settings))
     return not UNTIMED_FORMATS & formats
 

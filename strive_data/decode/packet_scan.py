@@ -22,10 +22,14 @@ from strive_data.decode.media import packets_of
 STATE = ("palette", "new_extradata", "param_change")
 """Side data of packets that changes the state of the decoder for all packets after it."""
 
+CARRIED = ("apng",)
+"""Codecs whose pictures may be drawn over one before the key frame: APNG restores what a picture covered."""
+
 _IDR = 5
 _H264_SLICES = range(1, 6)
 _H264_REFERRED_TO = 0x60  # nal_ref_idc
 _INTRA_SLICES = (2, 4, 7, 9)  # I and SI
+_H264_PARAMETERS, _HEVC_PARAMETERS = (7, 8), (32, 33, 34)
 
 # Types of HEVC units: slices are below _FIRST_OTHER; below _FIRST_KEY the even ones are not referred to.
 _FIRST_KEY, _FIRST_OTHER = 16, 32
@@ -67,9 +71,9 @@ class PacketScan:
     """Packets of one pass over a file, their hash, how many errors the demuxer and the packets show.
 
     `corrupt` are the places of packets that the demuxer marked, `joints` those before which the bytes of a
-    transport stream show a joint; `gradual` as in PacketIndex; `has_state`: packets have side data named in
-    STATE; `packed`: packed B pictures; `keyless`: no packet is a key frame by its flag, so that the first one
-    is taken for it.
+    transport stream show a joint; `gradual` as in PacketIndex; `has_state`: the decoder needs more than the
+    packets since a key frame (STATE, CARRIED, parameters that are sent once); `packed`: packed B pictures;
+    `keyless`: no packet is a key frame by its flag, so that the first one is taken for it.
     """
 
     packets: tuple[Packet, ...]
@@ -90,7 +94,8 @@ def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, l
     reader; it is the hash of the file's bytes where no packet can be read. The pass ends at an error.
     """
     codec = stream.codec_context.name
-    seen = _SeenPackets(codec=codec, extradata=bytes(stream.codec_context.extradata or b""))
+    extradata = bytes(stream.codec_context.extradata or b"")
+    seen = _SeenPackets(codec=codec, extradata=extradata, has_state=codec in CARRIED)
     digest = sha256(codec.encode())
     packets: list[Packet] = []
     corrupt: set[int] = set()
@@ -132,23 +137,30 @@ class _SeenPackets:
     """What the packets of a stream show one after the other.
 
     `layered`: some HEVC pictures are of a temporal sub-layer above the lowest, and may refer to what others
-    call unreferenced. `torn`: HEVC packets that no encoder writes. `gradual`: as in PacketIndex.
+    call unreferenced. `torn`: packets that no encoder writes. `gradual`: as in PacketIndex. `known`: bytes
+    that hold the first parameters of an H.264 or HEVC stream; `changed`: other ones were sent.
     """
 
     codec: str
     extradata: bytes
+    has_state: bool
     gradual: bool = False
     layered: bool = False
-    has_state: bool = False
     torn: int = 0
     met_key: bool = False
+    known: bytes = b""
+    changed: bool = False
 
     def add(self, packet: Any) -> Packet:
         is_key, is_disposable = packet.is_keyframe, False
-        if self.codec == "h264":
-            is_key, is_disposable = self._h264(bytes(packet), is_key)
-        elif self.codec == "hevc":
-            is_disposable = self._hevc(bytes(packet))
+        if self.codec in ("h264", "hevc"):
+            data = bytes(packet)
+            units = nal_units(self.codec, data, self.extradata)
+            self._note_parameters(units, data, is_key)
+            if self.codec == "h264":
+                is_key, is_disposable = self._h264(units, is_key)
+            else:
+                is_disposable = self._hevc(units, data)
         self.met_key = self.met_key or is_key
         self.has_state = (
             self.has_state
@@ -165,17 +177,26 @@ class _SeenPackets:
             is_disposable=is_disposable,
         )
 
-    def _h264(self, data: bytes, is_key: bool) -> tuple[bool, bool]:
-        if not is_key:
-            return False, is_h264_disposable(data, self.extradata)
-        self.gradual = self.gradual or not has_idr(data, self.extradata)
-        # Where a file begins inside a gradual refresh there is nothing better to begin at.
-        return not self.met_key or begins_intra(data, self.extradata), False
+    def _note_parameters(self, units: list[bytes], data: bytes, is_key: bool) -> None:
+        """Where parameters have changed, a decoder that begins at a key frame without any has other ones."""
+        self.known = self.known or self.extradata + data
+        sent = [unit for unit in units if is_parameters(self.codec, unit)]
+        self.changed = self.changed or any(unit.rstrip(b"\0") not in self.known for unit in sent)
+        self.has_state = self.has_state or (self.changed and is_key and not sent)
 
-    def _hevc(self, data: bytes) -> bool:
+    def _h264(self, units: list[bytes], is_key: bool) -> tuple[bool, bool]:
+        slices = (unit for unit in units if unit[0] & 0x1F in _H264_SLICES)
+        self.torn += any(_has_zeros(unit.rstrip(b"\0")) for unit in slices)
+        if not is_key:
+            return False, is_h264_disposable(units)
+        self.gradual = self.gradual or not has_idr(units)
+        # Where a file begins inside a gradual refresh there is nothing better to begin at.
+        return not self.met_key or begins_intra(units), False
+
+    def _hevc(self, units: list[bytes], data: bytes) -> bool:
         self.torn += is_hevc_torn(data, self.extradata)
-        self.layered = self.layered or has_sublayer(data, self.extradata)
-        return is_hevc_disposable(data, self.extradata)
+        self.layered = self.layered or has_sublayer(units)
+        return is_hevc_disposable(units)
 
 
 def is_hidden(codec: str, packet: Any) -> bool:
@@ -221,36 +242,41 @@ def _decodes_alone(packet: Any, codec: Any) -> bool:
     return bool(frames) and bool(frames[0].key_frame) and not frames[0].is_corrupt
 
 
-def has_idr(packet: bytes, extradata: bytes) -> bool:
+def is_parameters(codec: str, unit: bytes) -> bool:
+    """Whether an H.264 or HEVC unit holds parameters of the sequence or of pictures."""
+    if codec == "h264":
+        return unit[0] & 0x1F in _H264_PARAMETERS
+    return unit[0] >> 1 & 63 in _HEVC_PARAMETERS
+
+
+def has_idr(units: list[bytes]) -> bool:
     """Whether an H.264 packet holds a slice of an IDR picture, before which nothing can be referred to."""
-    return any(unit[0] & 0x1F == _IDR for unit in _h264_units(packet, extradata) if unit)
+    return any(unit[0] & 0x1F == _IDR for unit in units)
 
 
-def begins_intra(packet: bytes, extradata: bytes) -> bool:
+def begins_intra(units: list[bytes]) -> bool:
     """Whether the first slice of an H.264 packet refers to no other picture.
 
     The first key frame of a gradual refresh refers to others: it is whole only some pictures later, and only
     if the ones between are not damaged.
     """
-    slices = (unit for unit in _h264_units(packet, extradata) if unit and unit[0] & 0x1F in _H264_SLICES)
-    first = next(slices, b"")
+    first = next((unit for unit in units if unit[0] & 0x1F in _H264_SLICES), b"")
     bits = "".join(f"{byte:08b}" for byte in first[1:9])
     _, rest = _exp_golomb(bits)  # first_mb_in_slice
     kind, _ = _exp_golomb(rest)  # slice_type
     return bool(first) and (first[0] & 0x1F == _IDR or kind in _INTRA_SLICES)
 
 
-def is_h264_disposable(packet: bytes, extradata: bytes) -> bool:
+def is_h264_disposable(units: list[bytes]) -> bool:
     """Whether nothing refers to the picture of an H.264 packet, and no parameters are in it."""
-    kinds = [unit[0] for unit in _h264_units(packet, extradata) if unit]
+    kinds = [unit[0] for unit in units]
     has_slice = any(kind & 0x1F in _H264_SLICES for kind in kinds)
     return has_slice and not any(kind & _H264_REFERRED_TO for kind in kinds)
 
 
-def is_hevc_disposable(packet: bytes, extradata: bytes) -> bool:
+def is_hevc_disposable(units: list[bytes]) -> bool:
     """Whether nothing of its own temporal sub-layer refers to the picture of an HEVC packet."""
-    kinds = [unit[0] >> 1 & 63 for unit in _hevc_units(packet, extradata) if unit]
-    slices = [kind for kind in kinds if kind < _FIRST_OTHER]
+    slices = [kind for unit in units if (kind := unit[0] >> 1 & 63) < _FIRST_OTHER]
     return bool(slices) and all(kind < _FIRST_KEY and kind % 2 == 0 for kind in slices)
 
 
@@ -260,27 +286,25 @@ def is_hevc_torn(packet: bytes, extradata: bytes) -> bool:
     FFmpeg's decoder keeps quiet about most of what is wrong inside a picture. An encoder breaks up two zero
     bytes wherever a byte below 3 would follow, so that a stretch that was zeroed is seen here.
     """
-    length_bytes = _hevc_length_bytes(extradata)
-    if not length_bytes:
-        return any(_has_zeros(unit.rstrip(b"\0")) for unit in _after_start_codes(packet))
-    if not _filled_by_lengths(packet, length_bytes):
+    length_bytes = _length_bytes("hevc", extradata)
+    if length_bytes and not _filled_by_lengths(packet, length_bytes):
         return True
-    return any(_has_zeros(unit[:-_PADDING]) for unit in _after_lengths(packet, length_bytes))
+    units = (unit for unit in nal_units("hevc", packet, extradata) if not _is_message(unit))
+    return any(_has_zeros(unit[:-_PADDING] if length_bytes else unit.rstrip(b"\0")) for unit in units)
 
 
-def has_sublayer(packet: bytes, extradata: bytes) -> bool:
+def has_sublayer(units: list[bytes]) -> bool:
     """Whether an HEVC packet holds a slice of a temporal sub-layer above the lowest.
 
     Where no packet does, "sub-layer non-reference" pictures are referred to by none.
     """
-    units = _hevc_units(packet, extradata)
     return any(unit[1] & 7 != 1 for unit in units if len(unit) > 1 and unit[0] >> 1 & 63 < _FIRST_OTHER)
 
 
 def without_messages(packet: bytes, extradata: bytes) -> bytes:
     """An HEVC packet without its messages (SEI), but for the sound MD5 or checksum of its picture."""
-    length_bytes = _hevc_length_bytes(extradata)
-    units = [unit for unit in _hevc_units(packet, extradata) if unit and not _is_message(unit)]
+    length_bytes = _length_bytes("hevc", extradata)
+    units = [unit for unit in nal_units("hevc", packet, extradata) if not _is_message(unit)]
     if length_bytes:
         return b"".join(len(unit).to_bytes(length_bytes, "big") + unit for unit in units)
     return b"".join(_START + unit for unit in units)
@@ -299,20 +323,17 @@ def _is_message(unit: bytes) -> bool:
     return message[1] not in (1 + size, 1 + 3 * size) or len(message) <= 2 + message[1]
 
 
-def _h264_units(packet: bytes, extradata: bytes) -> Iterator[bytes]:
-    if len(extradata) > 6 and extradata[0] == 1:
-        return _after_lengths(packet, (extradata[4] & 3) + 1)
-    return _after_start_codes(packet)
+def nal_units(codec: str, packet: bytes, extradata: bytes) -> list[bytes]:
+    """The units of an H.264 or HEVC packet, without empty ones."""
+    length_bytes = _length_bytes(codec, extradata)
+    units = _after_lengths(packet, length_bytes) if length_bytes else _after_start_codes(packet)
+    return [unit for unit in units if unit]
 
 
-def _hevc_units(packet: bytes, extradata: bytes) -> Iterator[bytes]:
-    length_bytes = _hevc_length_bytes(extradata)
-    return _after_lengths(packet, length_bytes) if length_bytes else _after_start_codes(packet)
-
-
-def _hevc_length_bytes(extradata: bytes) -> int:
+def _length_bytes(codec: str, extradata: bytes) -> int:
     """Bytes of the length before each unit, 0 where start codes are before them."""
-    return (extradata[21] & 3) + 1 if len(extradata) > 22 and extradata[0] == 1 else 0
+    at = 4 if codec == "h264" else 21
+    return (extradata[at] & 3) + 1 if len(extradata) > at + 1 and extradata[0] == 1 else 0
 
 
 def _has_zeros(unit: bytes) -> bool:

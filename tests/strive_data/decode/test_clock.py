@@ -78,7 +78,7 @@ def test_a_gap_is_real_up_to_the_limit_of_the_container() -> None:
     [
         (place, far)
         for place in (0, 1, 30, 31, 97)
-        for far in (6_000, 2_871_550, -2_871_550)
+        for far in (200, -200, 6_000, 2_871_550, -2_871_550)
         if place > 1 or far > 0
     ],
 )

@@ -7,6 +7,7 @@ from strive_data.decode.packet_scan import (
     is_h264_disposable,
     is_hevc_disposable,
     is_hevc_torn,
+    nal_units,
 )
 
 AVCC = bytes([1, 100, 0, 31, 0xFF, 0xE1, 0, 4])  # lengths of 4 bytes
@@ -15,16 +16,16 @@ AVCC = bytes([1, 100, 0, 31, 0xFF, 0xE1, 0, 4])  # lengths of 4 bytes
 def test_units_behind_lengths() -> None:
     parameters, idr, other = b"\x67ab", b"\x65xyz", b"\x41q"
     join = lambda *units: b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)  # noqa: E731
-    assert has_idr(join(parameters, idr), AVCC)
-    assert has_idr(join(idr), AVCC)
-    assert not has_idr(join(parameters, other), AVCC)
-    assert not has_idr(b"", AVCC)
-    assert not has_idr(b"\xff\xff\xff\xff\x41", AVCC)
+    assert has_idr(nal_units("h264", join(parameters, idr), AVCC))
+    assert has_idr(nal_units("h264", join(idr), AVCC))
+    assert not has_idr(nal_units("h264", join(parameters, other), AVCC))
+    assert not has_idr(nal_units("h264", b"", AVCC))
+    assert not has_idr(nal_units("h264", b"\xff\xff\xff\xff\x41", AVCC))
 
 
 def test_units_behind_start_codes() -> None:
-    assert has_idr(b"\0\0\0\1\x67ab\0\0\1\x65", b"")
-    assert not has_idr(b"\0\0\0\1\x67ab\0\0\1\x41\x65", b"")
+    assert has_idr(nal_units("h264", b"\0\0\0\1\x67ab\0\0\1\x65", b""))
+    assert not has_idr(nal_units("h264", b"\0\0\0\1\x67ab\0\0\1\x41\x65", b""))
 
 
 HVCC = bytes([1, *range(20), 3, 0])  # lengths of 4 bytes
@@ -50,9 +51,9 @@ def test_zeros_between_the_units_of_a_byte_stream_are_padding() -> None:
 def test_a_slice_above_the_lowest_sublayer() -> None:
     lowest, above, parameters = b"\2\1ab", b"\4\2ab", b"\x40\2ab"  # TRAIL_R, TSA_N, VPS
     for packet, expected in ((lowest, False), (lowest + b"\0\0\0\4" + above, True), (parameters, False)):
-        assert has_sublayer(b"\0\0\0\4" + packet, HVCC) is expected
-    assert has_sublayer(b"\0\0\1" + lowest + b"\0\0\1" + above, b"")
-    assert not has_sublayer(b"\0\0\1" + lowest + b"\0\0\1\2", b"")
+        assert has_sublayer(nal_units("hevc", b"\0\0\0\4" + packet, HVCC)) is expected
+    assert has_sublayer(nal_units("hevc", b"\0\0\1" + lowest + b"\0\0\1" + above, b""))
+    assert not has_sublayer(nal_units("hevc", b"\0\0\1" + lowest + b"\0\0\1\2", b""))
 
 
 def behind_lengths(*units: bytes) -> bytes:
@@ -71,8 +72,11 @@ def test_an_h264_packet_is_disposable_if_no_unit_in_it_is_referred_to() -> None:
         ((delimiter, message), False),
         ((), False),
     ):
-        assert is_h264_disposable(behind_lengths(*units), AVCC) is expected
-        assert is_h264_disposable(b"".join(b"\0\0\1" + unit for unit in units), b"") is expected
+        assert is_h264_disposable(nal_units("h264", behind_lengths(*units), AVCC)) is expected
+        assert (
+            is_h264_disposable(nal_units("h264", b"".join(b"\0\0\1" + unit for unit in units), b""))
+            is expected
+        )
 
 
 def test_an_hevc_packet_is_disposable_if_all_its_slices_are_sublayer_non_reference() -> None:
@@ -84,7 +88,7 @@ def test_an_hevc_packet_is_disposable_if_all_its_slices_are_sublayer_non_referen
         ((key,), False),
         ((message,), False),
     ):
-        assert is_hevc_disposable(behind_lengths(*units), HVCC) is expected
+        assert is_hevc_disposable(nal_units("hevc", behind_lengths(*units), HVCC)) is expected
 
 
 def test_the_kind_of_the_first_slice() -> None:
@@ -93,8 +97,8 @@ def test_the_kind_of_the_first_slice() -> None:
         bytes([0x41, bits, 0]) for bits in (0b10001000, 0b10110000, 0b10011000, 0xC0)
     )
     for first, expected in ((whole, True), (mixed, True), (refresh, False), (plain, False)):
-        assert begins_intra(behind_lengths(b"\x06\6\1a", first, plain), AVCC) is expected
-    assert begins_intra(behind_lengths(b"\x65" + bytes(9)), AVCC)
-    assert not begins_intra(behind_lengths(b"\x41" + bytes(9)), AVCC)
-    assert not begins_intra(behind_lengths(b"\x41"), AVCC)
-    assert not begins_intra(b"", AVCC)
+        assert begins_intra(nal_units("h264", behind_lengths(b"\x06\6\1a", first, plain), AVCC)) is expected
+    assert begins_intra(nal_units("h264", behind_lengths(b"\x65" + bytes(9)), AVCC))
+    assert not begins_intra(nal_units("h264", behind_lengths(b"\x41" + bytes(9)), AVCC))
+    assert not begins_intra(nal_units("h264", behind_lengths(b"\x41"), AVCC))
+    assert not begins_intra(nal_units("h264", b"", AVCC))

@@ -24,29 +24,35 @@ def test_shared_pictures_are_no_videos(shared_data: Path, name: str) -> None:
     assert caught.value.kind is FailureKind.NO_VIDEO_STREAM
 
 
-@pytest.mark.parametrize("name", ["pal.avi", "pal.mov"])
-def test_a_palette_is_kept(tmp_path: Path, name: str) -> None:
-    """Demuxers give it with the first packet alone, before the first seek. Here the first entry is white."""
+def with_palette(path: Path, codec: str) -> Path:
+    """A clip of 90 pictures; the first entry of its palette is white, the others are black."""
     palette = np.full((256, 4), 255, dtype=np.uint8)
     palette[1:, 1:] = 0
-    path = tmp_path / name
     with av.open(str(path), "w") as writer:
-        stream = writer.add_stream("rawvideo", rate=25)
+        stream = writer.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 160, 96, "pal8"
         for number in range(90):
-            indices = (draw(number, 160, 96)[..., 0] < 127).astype(np.uint8)
-            frame = av.VideoFrame.from_ndarray((indices, palette), format="pal8")
+            is_black = (draw(number, 160, 96)[..., 0] < 127).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray((is_black * (1 + number % 2), palette), format="pal8")
             frame.pts, frame.time_base = number, Fraction(1, 25)
             writer.mux(stream.encode(frame))
-    check(read(path, 8), 8, 3.6)
+        writer.mux(stream.encode(None))
+    return path
 
 
-def test_a_cover_beside_a_video_is_passed_over(make_clip: MakeClip, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["pal.avi", "pal.mov"])
+def test_a_palette_is_kept(tmp_path: Path, name: str) -> None:
+    """Demuxers give it with the first packet alone, before the first seek."""
+    check(read(with_palette(tmp_path / name, "rawvideo"), 8), 8, 3.6)
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_cover_beside_a_video_is_passed_over(make_clip: MakeClip, tmp_path: Path, marked: bool) -> None:
     path = tmp_path / "cover.mp4"
     with av.open(str(make_clip(CLOSED))) as reader, av.open(str(path), "w") as writer:
         cover = writer.add_stream("mjpeg", rate=25)
         cover.width, cover.height, cover.pix_fmt = 640, 480, "yuvj420p"
-        cover.disposition = Disposition.attached_pic
+        cover.disposition = Disposition.attached_pic if marked else Disposition.default
         video = writer.add_stream_from_template(reader.streams.video[0])
         picture = av.VideoFrame.from_ndarray(np.zeros((480, 640, 3), np.uint8), format="rgb24")
         picture.pts = 0
@@ -56,7 +62,7 @@ def test_a_cover_beside_a_video_is_passed_over(make_clip: MakeClip, tmp_path: Pa
                 packet.stream = video
                 writer.mux(packet)
     with av.open(str(path)) as container:
-        assert sum(bool(s.disposition & Disposition.attached_pic) for s in container.streams) == 1
+        assert sum(bool(s.disposition & Disposition.attached_pic) for s in container.streams) == marked
     check(read(path), 64, 3.6)
 
 
@@ -92,6 +98,17 @@ def test_one_picture_of_a_picture_format_is_no_video(
 
 def test_an_animated_png_is_a_video(tmp_path: Path) -> None:
     check(read(encode(Clip(name="a.apng", codec="apng", pix_fmt="rgb24"), tmp_path)), 64, 3.6)
+
+
+def test_an_animated_png_is_read_from_its_start(tmp_path: Path) -> None:
+    """Its key frames cover all of the picture, but what they restore afterwards is of before."""
+    path = with_palette(tmp_path / "a.apng", "apng")
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    got = read(path, 8)
+    chosen = np.round(got.times * 25).astype(int)
+    np.testing.assert_array_equal(got.frames, np.array(shown)[chosen])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -12,9 +12,10 @@ import av
 import numpy as np
 import pytest
 
+from strive_data.decode.packet_scan import is_parameters, nal_units
 from strive_data.errors import FailureKind, SampleError
 from tests.strive_data.decode.made_checks import MakeClip, check, midpoint_numbers, read
-from tools.barcodes import CLOSED, Clip, encode, numbers_of, remux, rewrite, without_avi_index, x265
+from tools.barcodes import CLOSED, Clip, encode, numbers_of, remux, rewrite, without_avi_index, x264, x265
 
 NUMBER_BITS = 12
 
@@ -123,6 +124,31 @@ def test_joined_files_play_one_after_the_other(tmp_path: Path, name: str, start:
     check(read(path, 5), 5, 4.0, discontinuities=1)
 
 
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_parameters_that_are_sent_once(tmp_path: Path, codec: str) -> None:
+    """Those of the second half are others: without them its colours are wrong, and no decoder says so."""
+    files = []
+    for half, offset in enumerate((-10, 10)):
+        made: dict[str, Any] = {"options": x264(keyint=6, bframes=2, chroma_qp_offset=offset)}
+        if codec == "hevc":
+            options = x265(keyint=6, bframes=2, open_gop=0, cbqpoffs=offset, crqpoffs=offset)
+            made = {"codec": "libx265", "options": options}
+        files.append(part(tmp_path, f"{half}.ts", 60 * half, 60, start=10 + 60 * half, **made))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(file.read_bytes() for file in files))
+
+    def edit(place: int, data: bytes) -> bytes:
+        units = nal_units(codec, data, b"")
+        return b"".join(
+            b"\0\0\0\1" + unit for unit in units if place in (0, 60) or not is_parameters(codec, unit)
+        )
+
+    got, alone = read(rewrite(joined, tmp_path / "once.mkv", edit), 4), read(files[1], 60)
+    np.testing.assert_allclose(got.times, np.array([15, 45, 75, 105]) / 25, atol=2e-3)
+    np.testing.assert_array_equal(got.frames[2:], alone.frames[[15, 45]])
+    assert got.info.decode_errors == 0
+
+
 @pytest.mark.parametrize("header_bytes", [0, 13], ids=["files", "streams"])
 def test_joined_flash_videos(tmp_path: Path, header_bytes: int) -> None:
     """FFmpeg stops at the header of a second file, without an error."""
@@ -196,8 +222,12 @@ def test_alpha_is_no_difference(tmp_path: Path, codec: str) -> None:
 SHORT_MESSAGE = bytes([39 << 1, 1, 137, 5, 1, 2, 3, 4, 5, 0x80])  # mastering display: 24 bytes are needed
 LONG_MESSAGE = bytes([39 << 1, 1, 1, 200, 1, 2, 0x80])  # says that 200 bytes follow
 
+ZERO_MESSAGE = bytes([39 << 1, 1, 5, 20, *bytes(20), 0x80])
 
-@pytest.mark.parametrize("message", [SHORT_MESSAGE, LONG_MESSAGE], ids=["short", "long"])
+
+@pytest.mark.parametrize(
+    "message", [SHORT_MESSAGE, LONG_MESSAGE, ZERO_MESSAGE], ids=["short", "long", "zeros"]
+)
 def test_broken_messages_of_hevc_are_no_damage_and_hide_none(tmp_path: Path, message: bytes) -> None:
     clip = Clip(name="a.mp4", codec="libx265", options=x265(keyint=30, bframes=0, hash=1))
     source = encode(clip, tmp_path)
@@ -210,6 +240,13 @@ def test_broken_messages_of_hevc_are_no_damage_and_hide_none(tmp_path: Path, mes
     check(read(rewrite(source, tmp_path / "m.mp4", with_message), 10), 10, 3.6)
     turned = rewrite(source, tmp_path / "t.mp4", lambda place, data: with_message(place, data, 35))
     assert read(turned, 10).info.decode_errors == 1 + 3  # the packet, and of 30 to 59 the frames 40, 49, 58
+
+
+def test_zeros_in_a_slice_of_h264_are_damage(make_clip: MakeClip, tmp_path: Path) -> None:
+    def edit(place: int, data: bytes) -> bytes:
+        return data[:-40] + bytes(30) + data[-10:] if place == 40 else data
+
+    assert read(rewrite(make_clip(CLOSED), tmp_path / "zeros.mp4", edit), 2).info.decode_errors == 1
 
 
 @pytest.mark.parametrize("tagged", [True, False])
@@ -320,11 +357,14 @@ def test_frames_lost_by_a_break_in_the_structure_of_a_file_are_damage(
         assert got.info.decode_errors >= 1
 
 
-def test_times_of_asf_are_decoding_times(make_clip: MakeClip, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.asf", "a.mkv", "a.flv", "a.ts"])
+def test_decoding_times_in_place_of_presentation_times(
+    make_clip: MakeClip, tmp_path: Path, name: str
+) -> None:
     def edit(place: int, packet: Any) -> None:
-        del place, packet
+        packet.pts = packet.dts = round(place / 25 / packet.time_base)
 
-    check(read(remux(make_clip(CLOSED), tmp_path / "a.asf", edit)), 64, 3.6)
+    check(read(remux(make_clip(CLOSED), tmp_path / name, edit)), 64, 3.6)
 
 
 @pytest.mark.parametrize(
