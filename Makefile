@@ -68,16 +68,17 @@ test-vllm: .venv-vllm/.ready
 .venv-vllm/.ready: tools/vllm_env.sh
 	tools/vllm_env.sh
 
-# Exports read by the libraries that they are for, datasets and TRL: an environment of its own beside the packages of
-# $(VENV), since neither is needed to develop.
+# Exports read by the libraries that they are for, datasets and TRL, and the steps of TRL and PrefixGrouper that
+# tools.bench.step compares: an environment of its own beside the packages of $(VENV), since none is needed to develop.
 test-tools: .venv-tools/.ready
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 .venv-tools/bin/python -m pytest tests/strive_data/export/test_libraries.py
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 .venv-tools/bin/python -m pytest tests/strive_data/export/test_libraries.py \
+	  tests/tools/bench/test_step.py
 
 .venv-tools/.ready: $(READY)
 	$(BIN)/python -m venv .venv-tools
 	$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
 	  >"$$(.venv-tools/bin/python -c 'import site; print(site.getsitepackages()[0])')/packages.pth"
-	.venv-tools/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[trl]'
+	.venv-tools/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[trl,bench]'
 	touch $@
 
 check: setup
