@@ -147,7 +147,7 @@ def find_numbers(text: str) -> list[Fraction | None]:
     A figure within a name (H2O, COVID-19, x_0) or the power of a unit (m²) is no number. What stands in
     parentheses behind a number explains it: "3.5 meters (11 feet)" is 3.5.
     """
-    plain = fold_number_text(text)
+    plain = CLOCK.sub(" ", fold_number_text(text))
     found: list[Fraction | None] = []
     explained = 0
     for match in NUMBER.finditer(plain):
@@ -171,13 +171,20 @@ def fold_number_text(text: str) -> str:
     return text
 
 
-# A name or a unit ends right before the figure: "x_0", "H2O", "COVID-19", "m^2".
-UNIT_POWER = re.compile(r"[^\W\d_]\)?\s?\^\(?\Z")
+CLOCK = re.compile(
+    r"\b(?:at|from|to|until|by|around)\s\d{1,2}(?::\d{2}){1,2}(?![\w:]|\.\d)", re.ASCII | re.IGNORECASE
+)
+# The figure is a unit's power, counts nothing but names, or is denied: "m^2", "in frame 3", "not 5".
+ASIDE = re.compile(
+    r"[^\W\d_]\)?\s?\^\(?\Z|(?:\bnot|n['’]t)\s(?:be\s)?\Z"
+    r"|(?<!\beach)(?<!\bevery)(?<!\bthis)(?<!\bthe)\s(?:frame|step|figure|image|scene|clip|shot|question|page)\s\Z",
+    re.IGNORECASE,
+)
 # The figure is a part of another number: "±5", "√5", "<5", "3·5", "12:5", "v1.2", "half of 5", "百分之5".
 CUT_BEFORE = re.compile(
     r"(?:[±∓√<>≤≥≠%/]\s?\{?|[\d^.,]|[+-]\s?\(?\s?|\d[:'*×·]\s?|\\[a-z]+[{\s]?|(?:百分之|零下)\s?"
-    r"|(?:\bnot|n['’]t)\s(?:be\s)?|\b(?:half|twice|double|quarter|third|root|square|cube)\s(?:of\s)?"
-    r"|\b(?:log|ln|exp|sqrt|sin|cos|tan|(?:more|less|fewer|greater)\sthan)\s?\(?)\Z",
+    r"|\b(?:half|twice|double|quarter|third|root|square|cube)\s(?:of\s)?"
+    r"|\b(?:log|ln|exp|sqrt|sin|cos|tan|(?:more|less|fewer|greater)\sthan|at\s(?:least|most)|up\sto)\s?\(?)\Z",
     re.IGNORECASE,
 )
 CUT_AFTER = re.compile(
@@ -199,7 +206,7 @@ LINKED = re.compile(r"(?:[:=(≈是为]|\b(?:is|be|about|approximately|to|of|at)
 
 def _is_in_a_name(before: str, figure: str) -> bool:
     latin = before[-1:] == "_" or (before[-1:].isalpha() and before[-1:] < "\u3040")
-    return (latin and figure[0] in "+-.0123456789") or bool(UNIT_POWER.search(before))
+    return (latin and figure[0] in "+-.0123456789") or bool(ASIDE.search(before))
 
 
 def _is_cut(before: str, match: re.Match[str], after: str) -> bool:

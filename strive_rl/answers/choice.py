@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from strive_rl.answers.mentions import (
     DENIAL,
     DENIED_BEHIND,
-    LISTING,
     OPEN,
     SENTENCE,
     mentioned_option,
@@ -23,9 +22,9 @@ from strive_rl.answers.mentions import (
 from strive_rl.answers.statements import (
     AFTER,
     ALTERNATIVE,
-    BEFORE,
     DENIED,
     END,
+    LATIN,
     LONGEST,
     REFUSED,
     WRAPPERS,
@@ -56,18 +55,15 @@ EXPLAINS = re.compile(
     r"|most\s+likely|definitely|for\s+sure|not|rather|instead|因为|因為)\b|因|(?:です|选项|選項)[。.]?\Z",
     re.IGNORECASE,
 )
-OTHER_HEAD = re.compile(r"(?:(?<=\s)|^|(?<=\())\(?([A-Z])(?:\)|\.(?=\s|$)|:|$)")
-# The last sentence begins or ends with a letter: "A is my choice.", "The evidence supports A."
-ENDING = re.compile(
-    r"\A\W*(?:(?i:option|choice)\s+)?\(?([A-Z])\)?\s+(?:it\s+is|is\s+(?:my|what))\b|(?<![\w'’/])([A-Z])\W*\Z"
-)
+# Another option's letter on a line that begins with one: "A. apples. B. candles."
+OTHER_HEAD = re.compile(r"(?<!\w)(?:\(([A-Z])\)|([A-Z])[.):](?=\s|$))")
+ENDING = re.compile(r"(?<![\w'’/])(?<!\bthan\s)([A-Z])\W*\Z")  # "The evidence supports A."
 # Not the letter that somebody else says, nor a unit: "She said A.", 'He replied, "B"', "It was 50% C."
 REPORTED = re.compile(
     r"\b(?!(?:I|as|being|been|having|have)\b)\w+\s+(?:said|shouted|replied|whispered|yelled)"
     r"(?:\s+(?:that\s+)?|,?\s*[\"“'‘]+)\(?[A-Z]\W*\Z|\b(?:reads|says|marked|called|named|labell?ed)\s*:?\s*[\"“'‘]+\(?[A-Z]\W*\Z|\d\s*[%°]?\s*[A-Z]\W*\Z",
     re.IGNORECASE,
 )
-NAMED = re.compile(r"\b[A-Z]\W*\Z")  # "Person B", "vitamin C"
 # The text finds none of the options, or cannot say.
 UNDECIDED = re.compile(
     r"\b(?:none\s+of\s+the|no\s+(?:correct|right)\s+(?:option|answer|choice)|not\s+(?:listed|(?:in|one\s+of|among)\s+the)"
@@ -80,18 +76,19 @@ UNDECIDED = re.compile(
 WALKED = re.compile(r"\b(?:option|choice)\s+\(?([A-Z])\b", re.IGNORECASE)
 NEXT = re.compile(r"\n[ \t]*(?:Question|Q):")
 LONE = re.compile(r"\b[A-Z]\b")
-LEADING = re.compile(r"\(?([A-Z])[.):](?:\s|$)")
+LEADING = re.compile(r"\(?([A-Z])[.):]+(?:\s|$)")
 SENTENCE_STOP = re.compile(r"[.!?。][\"”'’)]*(?:\s|$)|[\"”],")
 CLAUSE_STOP = re.compile(r"[.!?。,;](?:\s|$)")
-ARTICLE = re.compile(r"(?:an?|the)\s+")
+SIGNS = rf"[\s{re.escape(WRAPPERS)}.,:;()–—-]"
+ARTICLE = re.compile(r"\A(?:an?|the)\s+")
 
 
 def read_choice(text: str, options: Sequence[str]) -> str | None:
     """Letter of the one option ("A. text") that `text` settles on.
 
-    In this order: the whole text is an option, its letter or its words; the text states its answer; its first
-    or last line begins with a letter, or it ends in a letter alone; one option stands in it verbatim; its
-    sentences name the words of one option. A step that finds a contradiction ends the reading.
+    A letter with its option's words is that letter. In this order: the whole text is an option, its letter or
+    its words; the text states its answer; its first or last line begins with a letter, or it ends in a letter
+    alone; its sentences name the words of one option. A step that finds a contradiction ends the reading.
     """
     if found := verbatim_option(text, options):
         return found
@@ -99,7 +96,7 @@ def read_choice(text: str, options: Sequence[str]) -> str | None:
         return found  # it went on with a question of its own
     texts = _texts(options)
     shown = CHECK.sub(" - correct", CROSS.sub(" incorrect ", TAGS.sub("\n", text[-LONGEST:])))
-    plain = _without_names(plain_text(PICTURES.sub("", shown)), texts)
+    plain = _without_names(_lettered(plain_text(PICTURES.sub("", shown)), texts), texts)
     lines = [line for line in (_unmarked(line) for line in plain.split("\n")) if line]
     if not lines:
         return None
@@ -115,7 +112,7 @@ def read_choice(text: str, options: Sequence[str]) -> str | None:
             return reading or None
     if _is_undecided(plain, texts) or len(set(WALKED.findall(plain))) > 1:
         return None
-    return _in_full(plain, texts) or mentioned_option(plain, texts)
+    return mentioned_option(plain, texts)
 
 
 def _is_undecided(plain: str, texts: Texts) -> bool:
@@ -127,6 +124,25 @@ def _texts(options: Sequence[str]) -> Texts:
     letters = {option[0] for option in options}
     words = {option[0]: option[2:].strip() for option in options}
     return {letter: "" if bare(text).upper() in letters else text for letter, text in words.items()}
+
+
+def _lettered(plain: str, texts: Texts) -> str:
+    """The text with "(B)" where it says an option with its letter: "B. candles", 'B ("the candles")'."""
+    plain = re.sub(r"^(\([A-Z]\))\.", r"\1", plain, flags=re.MULTILINE)
+    own = {letter: _unarticled(text) for letter, text in texts.items()}
+    for letter, words in own.items():
+        said = r"\s+".join(map(re.escape, words.split()))
+        longer = [
+            re.escape(other.removeprefix(words))
+            for other in own.values()
+            if other != words == other[: len(words)]
+        ]
+        mark = rf"\(?[{letter}{letter.lower()}](?!\w){SIGNS}*[.):,(–—-]|(?![AI]){letter}\s"
+        option = (
+            rf"(?<!{LATIN})(?:{mark}){SIGNS}*(?i:(?:an?\s+|the\s+)?{said})(?!{'|'.join([LATIN, *longer])})"
+        )
+        plain = re.sub(rf"{option}[\"'”’)\]$*_]*", f"({letter})", plain) if words else plain
+    return plain
 
 
 def _without_names(plain: str, texts: Texts) -> str:
@@ -174,33 +190,45 @@ def _of_line(line: str, texts: Texts) -> str | None:
     words, sign = head["words"].strip(), (head["sign"] or "").strip()
     if letter not in texts:
         return None
-    own = _same(words.strip("() "), texts[letter])
-    if not words or own:
-        return letter if sign or not words or own or head["enclosed"] else None
+    if not words:
+        return letter
     firm = bool(head["enclosed"]) or sign[:1] in tuple(".):、。];–—-") or words.startswith("(")
     glued = not head["words"][:1].isspace() and not words.startswith("(") and words[:1].isascii()
     if not (firm and not glued) and not EXPLAINS.match(words):
         return None
-    behind = words[len(texts[letter]) :] if words.casefold().startswith(texts[letter].casefold()) else ""
-    refused = REFUSED.match(words) or DENIED_BEHIND.match(behind)
-    return CONTRADICTION if refused or _names_another(words, letter, texts) else letter
+    refused = REFUSED.match(words) or DENIED_BEHIND.match(words)
+    ended = head["enclosed"] and sign[:1] == "."  # "B. candles. Apples are not seen."
+    another = not ended and _names_another(words, letter, texts)
+    heads = {
+        found[1] or found[2] for found in OTHER_HEAD.finditer(words) if not _is_denied(words, *found.span())
+    }
+    return CONTRADICTION if refused or another or (heads & texts.keys()) - {letter} else letter
+
+
+def _is_denied(words: str, start: int, end: int) -> bool:
+    return bool(DENIED.search(words[:start]) or REFUSED.match(words, end))
+
+
+def _unarticled(text: str) -> str:
+    return ARTICLE.sub("", bare(text))
 
 
 def _same(words: str, text: str) -> bool:
-    return bool(bare(words)) and ARTICLE.sub("", bare(words), count=1) == ARTICLE.sub("", bare(text), count=1)
+    return bool(bare(words)) and _unarticled(words) == _unarticled(text)
 
 
 def _names_another(words: str, letter: str, texts: Texts) -> bool:
     """Whether the words behind a letter say another option, by its words or by its letter."""
-    own, others = bare(texts[letter]), {text for name, text in texts.items() if name != letter}
+    own, others = bare(texts[letter]), {bare(text) for name, text in texts.items() if name != letter}
     first = re.split(r"[.!?。]\s|\n", words)[0]
     rest = re.sub(rf"(?<!\w){re.escape(own)}(?!\w)", " ", bare(first)) if own else bare(first)
-    if not EXPLAINS.match(words) and any(_holds(rest, bare(text)) for text in others):
+    if not EXPLAINS.match(words) and any(
+        _holds(bare(first) if own in text else rest, text) for text in others
+    ):
         return True
-    named = [*OTHER_HEAD.finditer(words), *ALTERNATIVE.finditer(f", {first}")]
     return any(
-        match[1] in texts and match[1] != letter and not DENIED.search(match.string[: match.start()])
-        for match in named
+        match[1] in texts and match[1] != letter and not _is_denied(match.string, *match.span())
+        for match in ALTERNATIVE.finditer(f", {first}")
     )
 
 
@@ -221,6 +249,9 @@ def _stated(plain: str, texts: Texts) -> str | None:
     if not named:
         return None
     last, letter = named[-1]
+    first = plain.partition("\n")[0].strip("(). :").upper()
+    if not strong and first in texts and first != letter:  # "B", then "A is right, too"
+        return CONTRADICTION
     if letter == "?" or (not last.final and any(other != letter for _, other in named)):
         return CONTRADICTION
     return letter
@@ -237,16 +268,14 @@ def _letter_of(said: Statement, texts: Texts) -> str:
     if said.letter in ("", "?"):
         return said.letter
     behind = said.rest.lstrip(WRAPPERS + "(")[1:].lstrip(WRAPPERS + "().:,;–—-").casefold()
-    if _opens(behind, texts[said.letter], ""):
-        return said.letter
-    another = any(_opens(behind, text, r"[\s\"'”’*_]*(?:[.,;!?)]|\n|\Z)") for text in texts.values())
+    another = any(_opens(behind, text) for letter, text in texts.items() if letter != said.letter)
     return "?" if another else said.letter
 
 
-def _opens(words: str, text: str, end: str) -> bool:
-    """Whether the words begin with an option's, an article aside."""
-    own, words = (re.sub(rf"\A{ARTICLE.pattern}", "", each) for each in (bare(text), words))
-    return bool(own and re.match(rf"{re.escape(own)}(?!\w){end}", words))
+def _opens(words: str, text: str) -> bool:
+    """Whether the words begin with all of an option's, an article aside."""
+    own, end = re.escape(_unarticled(text)), r"(?!\w)[\s\"'”’*_]*(?:[.,;!?)]|\n|\Z)"
+    return bool(own and re.match(own + end, ARTICLE.sub("", words)))
 
 
 def _spelled(said: Statement, texts: Texts) -> str:
@@ -279,24 +308,9 @@ def _of_lines(lines: Sequence[str], texts: Texts) -> str | None:
 
 
 def _ending(plain: str, texts: Texts) -> str | None:
-    """The letter that the last sentence begins or ends with, where it is the only one and not denied."""
+    """The letter that the last sentence ends with, where it is the only one and not denied."""
     sentence = [one for one in SENTENCE.findall(plain[-AFTER:]) if one.strip()][-1].strip()
     match, letters = ENDING.search(sentence), set(LONE.findall(sentence)) & texts.keys()
     if any(pattern.search(sentence) for pattern in (DENIAL, OPEN, REPORTED)) or _is_undecided(plain, texts):
         return None
-    if any(map(NAMED.search, texts.values())):
-        return None
-    return letters.pop() if match and letters == {match[1] or match[2]} and sentence[-1] != "?" else None
-
-
-def _in_full(plain: str, texts: Texts) -> str | None:
-    """The one option that the text holds with its letter: "the speed is C. time-lapse"."""
-    folded = " ".join(plain.casefold().split())
-    found = []
-    for letter, text in texts.items():
-        option = rf"(?<!\w)\(?{letter.casefold()}[.):]\s*{re.escape(bare(text))}(?!\w)"
-        if match := re.search(option, folded) if text else None:
-            before, behind = folded[max(match.start() - BEFORE, 0) : match.start()], folded[match.end() :]
-            if not DENIED.search(before) and not DENIED_BEHIND.match(behind):
-                found.append(letter)
-    return found[0] if len(found) == 1 and not LISTING.search(folded) else None
+    return letters.pop() if match and letters == {match[1]} and sentence[-1] != "?" else None

@@ -24,26 +24,24 @@ SPELLED = re.compile(
 # Words without which two phrases say the same.
 EMPTY = frozenset({
     "a", "an", "the", "is", "are", "was", "were", "be", "been", "being", "am", "his", "her", "their", "its",
-    "my", "your", "our", "this", "that", "these", "those", "some",
+    "my", "your", "our", "this", "that", "these", "those", "some", "it", "and", "then",
 })  # fmt: skip
 # Before an option's words in its sentence, these deny it,
 DENIAL = re.compile(
-    r"\b(?:not|no|never|neither|nor|without|cannot|unlike|wrong|worst|incorrect|false|eliminat\w+|exclud\w+|rule\w*"
+    r"\b(?:not|no|never|neither|nor|without|cannot|unlike|wrong|worst|incorrect|false|(?<!\bby\s)eliminat\w+|exclud\w+|rule\w*"
     r"|instead\s+of|rather\s+than|unlikely|(?<!\bno\s)(?<!without\s)(?<!\ba\s)(?<!any\s)(?<!t\s)doubt(?:s|ed|ful)?|hardly|(?<!\bat\s)least|avoid(?=(?:\W+\w+)?\W*\Z)|(?:all|any|every)\w*\s+but)\b|n['’]t\b|不|没|沒",
     re.IGNORECASE,
 )
-# A listing of the options.
-LISTING = re.compile(r"\b(?:options?|choices?)\s+(?:are|include|mention)\b", re.IGNORECASE)
 # and these leave it open: doubts, alternatives, conditions, reasons, and what the question says.
 OPEN = re.compile(
-    rf"{LISTING.pattern}|\b(?:unable|unclear|unsure|uncertain|impossible|difficult|consider|examine|evaluate|think\s+about|partial\w*|partly|whether|if|unless|except|could|might|may|maybe"
+    r"\b(?:options?|choices?)\s+(?:are|include|mention)\b|\b(?:unable|unclear|such\s+as|for\s+example|e\.g\.|unsure|uncertain|impossible|difficult|consider|examine|evaluate|think\s+about|partial\w*|partly|whether|if|unless|except|could|might|may|maybe"
     r"|perhaps|possibly|either|both|although|though|because|asks?|asked|says?|states|mention\w*|question)\b"
     r"|\bthan\s+(?:\w+\s+)?$|\S\s+or\b|或|吗|嗎|无法|無法|是否",
     re.IGNORECASE,
 )
 # A subordinate clause ends at its comma, and "but" opens another one.
 RESET = re.compile(
-    r"(?<!thing )(?<!\ball )\bbut\b|;|\b(?:if|although|though|while|when|since|as)\b[^,]{0,150},",
+    r"(?<!thing )(?<!\ball )\bbut\b|[;，]|\b(?:if|although|though|while|when|since|as)\b[^,]{0,150},",
     re.IGNORECASE,
 )
 DENIED_BEHIND = re.compile(
@@ -60,9 +58,18 @@ SENTENCE = re.compile(
 )
 QUOTES = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|(?<!\w)'[^'\n]*'(?!\w)")
 # Words that are no answer within a sentence, but only where they open it: "No, the man ...".
-OPENERS = ("yes", "no", "true", "false", "right", "none", "both", "neither", "是", "否")
+# By what they mean: "correct" is the answer "yes", or "true" where that is an option.
+OPENERS = {
+    "yes": "yes|true|correct|是的?|对的?|對的?|はい|네|예|sí|oui|ja|да",
+    "no": "no|false|incorrect|wrong|否|不是的?|不对|不對|いいえ|아니요|아니오|nein|non|нет",
+    "both": "both",
+    "neither": "neither|none",
+}
+OPENER = re.compile("|".join(f"(?P<{name}>{words})" for name, words in OPENERS.items()), re.IGNORECASE)
 OPENING = re.compile(
-    rf"\W*({'|'.join(OPENERS)})(?:\s*[.,;:!)。，–—-]|\s*\Z|\s+(?:it|he|she|they|the|there|this|that|in|I|we|you|an?)\b)"
+    r"\W*(?P<lead>(?:[^.,;:!?\n]{1,80},|(?:(?:the|this|that)(?:\s+\w+)?|it)(?:\s+is|['’]s))\s+)?"
+    rf"(?:{OPENER.pattern})(?:\s*[.,;:!)。，、–—-]|\s*\Z"
+    r"|(?(lead)\Z|\s+(?:it|he|she|they|the|there|this|that|in|I|we|you|an?)\b))"
     r"(?![^.!。\n]*(?:\?|\b(?:and|but|or)\s+(?:also\s+)?(?:yes|no)\b\s*[.!]))",
     re.IGNORECASE,
 )
@@ -87,9 +94,11 @@ def mentioned_option(text: str, options: Mapping[str, str]) -> str | None:
     for name in [option for option in options.values() if option.endswith(" A")]:  # which is no article
         text = re.sub(re.escape(name), name.replace("\\", r"\\"), text, flags=re.IGNORECASE)
     words = {letter: content_words(option) for letter, option in options.items() if numbers[letter] is None}
-    while len(options) == 2 and _tell_more(words):  # what both begin with tells none of them
-        words = {letter: own[1:] for letter, own in words.items()}
     words = {letter: own for letter, own in words.items() if own and list(words.values()).count(own) == 1}
+    said, shared = content_words(text), set[str].intersection(*map(set, words.values() or [()]))
+    brief = [name for name, own in words.items() if said == tuple(word for word in own if word not in shared)]
+    if len(brief) == 1 and text.rstrip()[-1:] not in "?？":
+        return brief[0]  # "Dunking": of "dunking a ball" and "passing a ball"
     asserted: dict[str, bool] = {}
     for sentence in SENTENCE.findall(LETTERED.sub(r"\1 ", BECAUSE.sub("", text))):
         asserted |= _verdicts(sentence, words)
@@ -116,10 +125,18 @@ def _number_of(text: str) -> set[Fraction | None]:
 
 
 def opening_option(text: str, options: Mapping[str, str]) -> str | None:
-    """Letter of the "yes" or "no" that the text opens with; what follows explains it."""
-    match = OPENING.match(text)
-    named = [letter for letter, option in options.items() if match and bare(option) == match[1].casefold()]
+    """Letter of the "yes" or "no" that the text opens with, in whatever word; what follows explains it."""
+    if (match := _opening(text)) is None:
+        return None
+    means = re.compile(OPENERS[match.lastgroup or ""], re.IGNORECASE)
+    named = [letter for letter, option in options.items() if means.fullmatch(bare(option))]
     return named[0] if len(named) == 1 else None
+
+
+def _opening(text: str) -> re.Match[str] | None:
+    match = OPENING.match(text)
+    lead = (match and match["lead"]) or ""
+    return None if OPEN.search(lead) or DENIAL.search(lead) else match
 
 
 def content_words(text: str) -> Tokens:
@@ -131,6 +148,7 @@ def _words(text: str) -> Iterator[tuple[str, int, int]]:
     for match in WORD.finditer(text):
         word = match[0].casefold().replace("’", "'")
         word = word if word in EMPTY else INFLECTION.sub("", SHORT.sub("", word))
+        word = word.lstrip("0") or "0" if word.isdigit() else word  # 00:05 is 0:05
         if word not in EMPTY or (match[0] == "A" and text[: match.start()].strip()):  # "Person A"
             yield word, match.start(), match.end()
 
@@ -147,7 +165,7 @@ def _verdicts(sentence: str, options: Mapping[str, Tokens]) -> dict[str, bool]:
         first, last = said[start][1], said[end - 1][2]
         before = RESET.split(spoken[max(first - BEFORE, 0) : first])[-1] if start else ""
         behind = spoken[last:][:BEFORE]
-        if spoken[first:last].casefold() in OPENERS and not OPENING.match(spoken):
+        if OPENER.fullmatch(spoken[first:last]) and not _opening(spoken):
             return {}
         if (named := ENCLOSED.search(before)) and named[1] != letter:  # "(C) 5:30", which is D
             continue
@@ -173,13 +191,6 @@ def _spans(said: Sequence[str], options: Mapping[str, Tokens]) -> Iterator[tuple
 def _may_be_meant(own: Tokens) -> bool:
     """Whether the words are enough to go by: a lone letter or figure is not."""
     return len(own) > 1 or not (not own or own[0].isdigit() or (len(own[0]) == 1 and own[0].isascii()))
-
-
-def _tell_more(words: Mapping[str, Tokens]) -> bool:
-    """Whether all begin with the same word and say enough without it."""
-    return len({own[:1] for own in words.values()}) == 1 and all(
-        _may_be_meant(own[1:]) for own in words.values()
-    )
 
 
 def _maximal(spans: Sequence[tuple[str, int, int]]) -> Iterator[tuple[str, int, int]]:

@@ -19,12 +19,13 @@ from strive_rl.answers.statements import plain_text
 # Chinese and Japanese, which put no spaces between words: each character is a word.
 CJK = r"\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 WRITTEN = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
+MARKS = " \n\t\"'`*_“”‘’「」"
 SPOKEN = re.compile(rf"[{CJK}]|(?:(?![{CJK}])[^\W_])+")
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text as they are written, signs and case included."""
-    return WRITTEN.findall(text)
+    """The words of a text as they are written, signs and case included; no quotes and marks around it."""
+    return WRITTEN.findall(text.strip(MARKS) or text)
 
 
 def word_error_rate(words: Sequence[str], truth: Sequence[str]) -> float:
@@ -99,7 +100,9 @@ def temporal_iou(given: Sequence[Span], true: Sequence[Span]) -> float:
     """|∪given ∩ ∪true| / |∪given ∪ ∪true| in seconds, in [0, 1]; 0 where either has no length."""
     ours, theirs = _union(given), _union(true)
     both = sum(max(0.0, min(end, stop) - max(start, begin)) for start, end in ours for begin, stop in theirs)
-    either = _length(ours) + _length(theirs) - both
+    either = sum(
+        end - start for start, end in _union([*given, *true])
+    )  # as published code has it, to the bit
     return min(both / either, 1.0) if both > 0 else 0.0
 
 
@@ -117,7 +120,3 @@ def _union(spans: Sequence[Span]) -> list[Span]:
         elif start < end:
             joined.append((start, end))
     return joined
-
-
-def _length(spans: Sequence[Span]) -> float:
-    return sum(end - start for start, end in spans)

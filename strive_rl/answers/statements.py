@@ -98,12 +98,12 @@ LABELS = (
     r"(?=\s*[:=])"
 )
 WEAK = re.compile(
-    rf"\b(?:option|choice|letter)\s+(?!{VERBS}\b)|(?:选项|選項|選択肢は?|而是|ではなく[、,]?)\s*|{OPENS_CLAUSE}(?:so|thus|therefore|hence"
+    rf"\b(?:option|choice|letter)\s+(?!{VERBS}\b)|(?:选项|選項|選択肢は?|而是|ではなく[、,]?|아니라|正确的?是|正確的?是|\b(?:sondern|sino)(?:\s+(?:la|el))?(?=\W))\s*|{OPENS_CLAUSE}(?:so|thus|therefore|hence"
     r"|(?:it|that|this)(?:\s+(?:is|(?:must|would|should|(?:has|seems|appears)\s+to)\s+be)|['’]s)|(?:most\s+)?(?:probably|likely)"
     rf"|definitely|certainly|clearly|yes|sure|{LABELS})\b\s*[,:=]?\s*|\b(?:leaves|leaving|left\s+with)\s+(?:only\s+)?"
     r"|\bnot\s+\(?[A-Z]\)?,?\s+but\s+(?:rather\s+)?"
     r"|(?<!\bso )\b(?:is|matches|(?:corresponds|points)\s+to|aligns\s+with)"
-    r"\s+(?=\W?\([A-Z]\)|\W?(?-i:[A-Z])\W{0,2}\s*(?:\n|\Z)|\W?(?-i:[A-Z])\.\s)",
+    r"\s*:?\s+(?=\W?\([A-Z]\)|\W?(?-i:[A-Z])\W{0,2}\s*(?:\n|\Z)|\W?(?-i:[A-Z])\.\s)",
     re.IGNORECASE,
 )
 LISTED = re.compile(r"\s*(?:option|choice|选项|選項|選択肢)", re.IGNORECASE)
@@ -118,9 +118,9 @@ PRAISED = re.compile(
     rf"(?<!{LATIN})(?<!['’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+(?:is|seems|appears|looks(?:\s+like)?|stands\s+out\s+as|(?:must|(?:has|seems|appears)\s+to)\s+be|would\s+be(?=\s+(?:the\s+(?:best|most)|my)\b))"
     r"\s+(?:(?:definitely|clearly|most\s+likely|probably|therefore|thus|an?|the|my)\s+)*"
     rf"(?:(?:(?:most\s+)?(?:likely|correct|right|best|better|only|closest)|most\s+{ADJECTIVES})\s+)*"
-    rf"(?:answer|option|choice|(?P<pick>guess|pick)|match|closest|one|correct|right|true|more\s+likely|(?P<bare>(?:most\s+)?likely|best|better)(?=\s*(?:[.,;!\n]|\Z)|\s+(?:because|since|as|given|based|than)\b)|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b|,?\s+but\s+(?:(?:it\s+)?(?:is|was|does)\s*n[o'’]t|(?:is\s+)?(?:wrong|incorrect|false|no)\b))|(?:\s*:|\s+[–—-]|(?:[.:]|(?<!\bA))[^\n.,;:–—-]{{0,100}}\.?(?:\s[–—-]|:))\s*(?P<word>(?i:correct|right|true|yes))\b"
-    r"|\s+(?:(?:best|correctly|accurately)\s+)?(?:fits|matches|describes|captures|corresponds|answers|represents|reflects|(?P<sense>makes\s+(?:the\s+most\s+)?sense))\b"
-    r"|\s*(?:选项|選項|项|項)?\s*(?:[是为為]?\s*最?(?:正确|正確|对的|對的)|符合)|(?:が正|を選|[가이]\s(?:정답|맞)))"
+    rf"(?:answer|option|choice|(?P<pick>guess|pick)|match|closest|one|correct|right|true|more\s+likely|(?P<bare>(?:most\s+)?likely|best|better)(?=\s*(?:[.,;!\n]|\Z)|\s+(?:because|since|as|given|based|than)\b)|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b|,?\s+but\s+(?:(?:it\s+)?(?:is|was|does)\s*n[o'’]t|(?:is\s+)?(?:wrong|incorrect|false|no)\b))|(?:\s*:|\s+[–—-]|(?:[.:]|(?<!\bA))(?:(?!\b[A-Z][.):]|\b(?:incorrect|wrong|false|not?)\b)[^\n]){{0,100}}?(?:\s[–—-]|:|\s\())\s*(?P<word>(?i:correct|right|true|yes))\b"
+    r"|\s+(?:(?:better|best|correctly|accurately)\s+)?(?:fits|matches|describes|captures|corresponds|answers|represents|reflects|(?P<sense>makes\s+(?:the\s+most\s+)?sense)|it\s+is|is\s+what\s+(?:the|is|I|we))\b"
+    r"|\s+(?:ist\s+)?richtig|\s+es\s+(?:la\s+)?correcta|\s*(?:选项|選項|项|項)?\s*(?:[是为為]?\s*最?(?:正确|正確|对的|對的)|符合)|(?:が正|を選|[가이]\s(?:정답|맞)))"
 )
 LETTER = re.compile(rf"{WRAP}\(?([A-Z]){END}")
 LOWER = re.compile(r"\s*(?:\(?([a-z])\)|([b-z]|a(?=\.\s*(?:\Z|\n))))(?=[.)]?\s*(?:$|\n)|[.):,;]\s)")
@@ -139,7 +139,7 @@ ADDED = re.compile(
 )
 # Up to here a second letter is an alternative; what is beyond gives reasons.
 REASON = re.compile(
-    r"\n|\b(?:because|since|as|while|whereas|not|but|instead|rather)\b|因为|因為", re.IGNORECASE
+    r"\n|[.!?]\s|\b(?:because|since|as|while|whereas|not|but|instead|rather|than)\b|因为|因為", re.IGNORECASE
 )
 ALTERNATIVE = re.compile(
     rf"(?:/|,|&|\bor\b|\band\b|或|和|または|、)\s*(?:perhaps\s+|maybe\s+|possibly\s+|option\s+)*{WRAP}\(?"
@@ -179,7 +179,7 @@ CONCEDED = re.compile(
     re.IGNORECASE,
 )
 FINAL = re.compile(
-    r"\b(?:final|finally|therefore|thus|hence|conclusion|so)\b|故|因此|所以|综上", re.IGNORECASE
+    r"\b(?:final|finally|correction|therefore|thus|hence|conclusion|so)\b|故|因此|所以|综上", re.IGNORECASE
 )
 # The end of a calculation: "Therefore, the final value is 8.4 V", "Thus, V = 8.4".
 CONCLUSION = re.compile(
@@ -316,7 +316,7 @@ def named_letter(rest: str, letters: Set[str]) -> str:
     if match is None or match[1] not in letters:
         return ""
     tail = rest[match.end() :]
-    if REFUSED.match(re.sub(r"\A\s*\([^()\n]*\)", "", tail)):  # 'Option A ("its words") is not'
+    if REFUSED.match(tail):
         return ""
     if re.match(r"\W*or\b", tail, re.IGNORECASE):
         return "?"

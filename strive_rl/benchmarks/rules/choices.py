@@ -10,7 +10,17 @@ import re
 from pathlib import Path
 from string import ascii_uppercase
 
-from strive_rl.benchmarks.items import Benchmark, Item, Row, Tags, Verdict, listed_text, tags_from, text_of
+from strive_rl.benchmarks.items import (
+    LIST,
+    Benchmark,
+    Item,
+    Row,
+    Tags,
+    Verdict,
+    listed_text,
+    tags_from,
+    text_of,
+)
 from strive_rl.benchmarks.verdicts import (
     ANSWER,
     UNCHECKED,
@@ -31,17 +41,10 @@ def without_phrases(output: str, phrases: tuple[str, ...]) -> str:
 
 # The fifth and sixth are two phrases each: a comma is missing in the authors' script.
 VIDEOMME_PHRASES = (
-    "The best answer is",
-    "The correct answer is",
-    "The answer is",
-    "The answer",
-    "The best option isThe correct option is",
-    "Best answer:Best option:",
-    "Answer:",
-    "Option:",
-    "The correct answer",
-    "The correct option",
-)
+    "The best answer is", "The correct answer is", "The answer is", "The answer",
+    "The best option isThe correct option is", "Best answer:Best option:", "Answer:", "Option:",
+    "The correct answer", "The correct option",
+)  # fmt: skip
 
 
 def videomme_score(output: str, item: Item) -> Verdict:
@@ -85,15 +88,9 @@ VIDEOMME = Benchmark(
 
 
 LONGVIDEOBENCH_PHRASES = (
-    "The best answer is",
-    "The correct answer is",
-    "The answer is",
-    "The answer",
-    "The best option is",
-    "The correct option is",
-    "Best answer:",
-    "Best option:",
-)
+    "The best answer is", "The correct answer is", "The answer is", "The answer", "The best option is",
+    "The correct option is", "Best answer:", "Best option:",
+)  # fmt: skip
 # Seconds up to which a group goes, as the annotation names them.
 DURATIONS = {"15": "8-15 s", "60": "15-60 s", "600": "3-10 min", "3600": "15-60 min"}
 
@@ -213,27 +210,12 @@ MLVU = Benchmark(
 
 
 MVBENCH_TASKS = (
-    "action_sequence",
-    "action_prediction",
-    "action_antonym",
-    "fine_grained_action",
-    "unexpected_action",
-    "object_existence",
-    "object_interaction",
-    "object_shuffle",
-    "moving_direction",
-    "action_localization",
-    "scene_transition",
-    "action_count",
-    "moving_count",
-    "moving_attribute",
-    "state_change",
-    "fine_grained_pose",
-    "character_order",
-    "egocentric_navigation",
-    "episodic_reasoning",
-    "counterfactual_inference",
-)
+    "action_sequence", "action_prediction", "action_antonym", "fine_grained_action",
+    "unexpected_action", "object_existence", "object_interaction", "object_shuffle", "moving_direction",
+    "action_localization", "scene_transition", "action_count", "moving_count", "moving_attribute",
+    "state_change", "fine_grained_pose", "character_order", "egocentric_navigation",
+    "episodic_reasoning", "counterfactual_inference",
+)  # fmt: skip
 
 
 def mvbench_score(output: str, item: Item) -> Verdict:
@@ -319,13 +301,34 @@ def perceptiontest_score(output: str, item: Item) -> Verdict:
     return letter_verdict(letter, item) if letter else choice_verdict(output, item)
 
 
+# The authors' TAG_AREA (github.com/google-deepmind/perception_test, baselines/mc_vqa.ipynb).
+PERCEPTIONTEST_AREAS = {
+    "memory": ("change detection", "event recall", "sequencing", "visual discrimination"),
+    "abstraction": (
+        "action counting", "event counting", "feature matching", "object counting", "pattern breaking",
+        "pattern discovery",
+    ),
+    "physics": (
+        "collision", "conservation", "containment", "material", "motion", "occlusion", "object attributes",
+        "object permanence", "quantity", "solidity", "spatial relations", "stability",
+    ),
+    "semantics": (
+        "action recognition", "adversarial action", "colour recognition", "distractor action",
+        "distractor object", "general knowledge", "language", "object recognition", "part recognition",
+        "place recognition", "state recognition", "task completion",
+    ),
+}  # fmt: skip
+
+
 def _perceptiontest_tags(row: Row, path: Path) -> dict[str, str]:
-    fields = {name: text_of(row, name) for name in ("area", "reasoning")}
-    return fields | {"tag": listed_text(row, "tag")}
+    tag = listed_text(row, "tag")
+    areas = (area for area, tags in PERCEPTIONTEST_AREAS.items() if {*tags} & {*tag.split(LIST)})
+    area = LIST.join(areas) or text_of(row, "area")
+    return {"area": area, "reasoning": text_of(row, "reasoning"), "tag": tag}
 
 
-# 19,140 questions (validation) with three options; a question counts under each of its tags. Published
-# answers are indices, which the recipe turns into letters.
+# 19,140 questions (validation) with three options; a question counts under each of its tags, and once in each
+# area of them (`calc_top1_by_cat` there). Published answers are indices, which the recipe turns into letters.
 PERCEPTIONTEST = Benchmark(
     name="perceptiontest",
     title="PerceptionTest",

@@ -213,9 +213,10 @@ def grounded_verdict(
     answer = next_gqa_score(output, item)
     if answer.extracted is None:
         answer = next_gqa_score(BEFORE_NUMBERS.sub("", final_text(output)), item)
+    true = [(start, end) for start, end in json.loads(item.tags["seconds"])]
     read = [answer.extracted, spans_text(spans)]
     return Verdict(
-        value=measure(answer.value or 0.0, *overlaps(spans, json.loads(item.tags["seconds"]))),
+        value=measure(answer.value or 0.0, *overlaps(spans, true)),
         extracted="; ".join(filter(None, read)) or None,
     )
 

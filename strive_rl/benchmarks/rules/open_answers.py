@@ -44,28 +44,16 @@ from strive_rl.schema import ANSWER_FORM
 
 MMVU_DISCIPLINES = {
     "Science": (
-        "Biology",
-        "Chemistry",
-        "Modern Physics",
-        "Astronomy",
-        "Geography",
-        "Materials Science",
-        "Neurobiology",
-        "Electromagnetism",
-        "Thermodynamics",
-        "Mechanics",
+        "Biology", "Chemistry", "Modern Physics", "Astronomy", "Geography", "Materials Science",
+        "Neurobiology", "Electromagnetism", "Thermodynamics", "Mechanics",
     ),
     "Engineering": (
-        "Civil Engineering",
-        "Electrical Engineering",
-        "Mechanical Engineering",
-        "Biomedical Engineering",
-        "Electronics and Communication",
-        "Computer Science",
+        "Civil Engineering", "Electrical Engineering", "Mechanical Engineering", "Biomedical Engineering",
+        "Electronics and Communication", "Computer Science",
     ),
     "Healthcare": ("Clinical Medicine", "Basic Medicine", "Preventive Medicine", "Pharmacy", "Dentistry"),
     "Humanities and Social Science": ("Art", "Literature", "History", "Law", "Economics", "Management"),
-}
+}  # fmt: skip
 MMVU_DISCIPLINE_OF = {subject: name for name, subjects in MMVU_DISCIPLINES.items() for subject in subjects}
 
 
@@ -130,23 +118,15 @@ VIDEOMMMU_DISCIPLINES = {
     "Business": ("Accounting", "Economics", "Finance", "Manage", "Marketing"),
     "Science": ("Biology", "Chemistry", "Geography", "Math", "Physics"),
     "Medicine": (
-        "Basic_Medical_Science",
-        "Clinical_Medicine",
-        "Diagnostics_and_Laboratory_Medicine",
-        "Pharmacy",
+        "Basic_Medical_Science", "Clinical_Medicine", "Diagnostics_and_Laboratory_Medicine", "Pharmacy",
         "Public_Health",
     ),
     "Humanities": ("History", "Literature", "Sociology", "Psychology"),
     "Engineering": (
-        "Agriculture",
-        "Architecture_and_Engineering",
-        "Computer_Science",
-        "Electronics",
-        "Energy_and_Power",
-        "Materials",
-        "Mechanical_Engineering",
+        "Agriculture", "Architecture_and_Engineering", "Computer_Science", "Electronics",
+        "Energy_and_Power", "Materials", "Mechanical_Engineering",
     ),
-}
+}  # fmt: skip
 VIDEOMMMU_DISCIPLINE_OF = {
     subject: name for name, subjects in VIDEOMMMU_DISCIPLINES.items() for subject in subjects
 }
@@ -154,33 +134,11 @@ VIDEOMMMU_DISCIPLINE_OF = {
 
 # Words after which the authors expect a conclusion, and "=" in the last line.
 INDICATORS = (
-    "could be ",
-    "so ",
-    "is ",
-    "thus ",
-    "therefore ",
-    "final ",
-    "answer ",
-    "result ",
-    "are ",
-    "in total ",
-    "total ",
-    "identify ",
-    "recognize ",
-    "calculated as ",
-    "counted as ",
-    "measured as ",
-    "observed as ",
-    "concluded as ",
-    "found to be ",
-    "equals ",
-    "determined to be ",
-    "number of ",
-    "value is ",
-    "adds up to ",
-    "have ",
-    "has ",
-)
+    "could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ", "are ",
+    "in total ", "total ", "identify ", "recognize ", "calculated as ", "counted as ", "measured as ",
+    "observed as ", "concluded as ", "found to be ", "equals ", "determined to be ", "number of ",
+    "value is ", "adds up to ", "have ", "has ",
+)  # fmt: skip
 TRIVIAL = (":", ",", ".", "!", "?", ";", "'")
 NUMBERS = tuple(
     re.compile(pattern)

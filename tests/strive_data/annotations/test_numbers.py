@@ -96,6 +96,12 @@ def test_no_numbers(text):
         ("v_{0} = 5 m s^{-1}", [5]),
         ("2.5 × 10^{3} m", [2500]),
         ("A dog, 5 cats.", [5]),
+        # what is denied or only names does not count
+        ("not 5", []),
+        ("There are not 3 but 4.", [4]),
+        ("In frame 3 I see 8 people.", [8]),
+        ("In each frame 3 people are seen.", [3]),
+        ("At 0:15, there are 8 people.", [8]),
         ("9" * 5000, [None]),
     ],
 )
@@ -109,7 +115,7 @@ def test_numbers_of_a_running_text(text, values):
         "- 5 m/s", "temperature - 5", "0x10", "1280x720",
         "±5", "√2", r"\sqrt{2}", "half of 10", "10 and a half",
         "5 degrees below zero", "1:30", "1.5.2", "10,5",
-        "300K", "<5", "2π", "5/m", "百分之50", "5'11", "2^0.5", "零下5度", "5+ dogs", "not 5",
+        "300K", "<5", "2π", "5/m", "百分之50", "5'11", "2^0.5", "零下5度", "5+ dogs", "at least 5", "up to 5",
         "-(5)", "−(5)", "--5", "- -5", "+-5", "5-", "5 + x", "5x", "2e", "1_000", "5 squared",
         "log 5", "sin(30)",
         "more than 5", "/5", r"\frac{a}{2}", r"\frac{1}{2}x", "％5", "5成", "零下 5 ℃",

@@ -141,6 +141,14 @@ def test_the_words_of_an_option_in_the_clauses_of_a_sentence(text: str, letter: 
     assert read_choice(text, ("A. increasing", "B. decreasing", "C. staying the same")) == letter
 
 
+YES_AND_NO = {
+    "A": (
+        "Correct.", "That is true, it grows.", "Based on the video, yes, it grows.",
+        "是的。", "はい、そうです。", "네.", "Sí.", "Ja, es wächst.",
+    ),
+    "B": ("Incorrect.", "This is wrong.", "Looking at the end, no.", "不是。", "いいえ", "아니요.", "Nein."),
+    None: ("If he runs, yes.", "Some may say, no.", "In the video, no man runs.", "It is true that he runs."),
+}  # fmt: skip
 RUNS = ("A. Running", "B. Jumping", "C. Swimming")
 COUNTS = ("A. 2", "B. 3", "C. 4")
 CHARGE = ("A. It increases", "B. It decreases", "C. It cannot be determined")
@@ -281,7 +289,47 @@ CHARGE = ("A. It increases", "B. It decreases", "C. It cannot be determined")
         ("One of the four people runs.", COUNTS, None),
         # an answer to "Why …?"
         ("Because he forgot his keys.", ("A. He was late.", "B. He forgot his keys."), "B"),
+        # a letter with its own words is that letter, wherever it is said
+        ("She isn't jumping, what she does is: C. Swimming", RUNS, "C"),
+        ("C. Swimming. A dog is running beside her.", RUNS, "C"),
+        ("A. Running. B. Jumping. C. Swimming.", RUNS, None),
+        ("(A). Jumping", RUNS, None),
+        ("B. Jumping is wrong.", RUNS, None),
+        ("选B. Jumping因为她在跳", RUNS, "B"),
+        ("A. an apple pie", ("A. an apple", "B. an apple pie"), None),
+        ("A. running (No)\nB. jumping (Yes)\nC. swimming (No)", RUNS, "B"),
+        ("- A: no run is seen.\n- B: she leaves the ground. ✓", RUNS, "B"),
+        ("B. Jumping\n\nC. Swimming is a correct option, but of the pool.", RUNS, None),
+        # what sets options against each other
+        ("Option B is the best. Options A and C are about the pool.", RUNS, "B"),
+        ("Option B captures it better than option A.", RUNS, "B"),
+        ("A is tempting, but C is what the video shows.", RUNS, "C"),
+        ("By elimination, C.", RUNS, "C"),
+        ("It is better than A.", RUNS, None),
+        ("The answer is a letter such as A.", RUNS, None),
+        ("Answer: A\n\nCorrection: the answer is B.", RUNS, "B"),
+        ("Nicht A, sondern B.", RUNS, "B"),
+        ("No es la A, sino la B.", RUNS, "B"),
+        ("A가 아니라 B입니다.", RUNS, "B"),
+        ("A不对。正确的是B。", RUNS, "B"),
+        ("Daher ist Option C richtig.", RUNS, "C"),
+        # the words of an option, up to what all options share and what links them
+        ("Passing.", ("A. passing a ball", "B. dunking a ball"), "A"),
+        ("Passing?", ("A. passing a ball", "B. dunking a ball"), None),
+        ("A ball.", ("A. passing a ball", "B. dunking a ball"), None),
+        (
+            "First he runs and then he jumps.",
+            ("A. He runs, then he jumps.", "B. He jumps, then he runs."),
+            "A",
+        ),
+        ("This is a report on snow.", ("A. It is a report on snow.", "B. It is a tale."), "A"),
+        ("It starts at 00:05.", ("A. 0:05", "B. 0:12"), "A"),
+        ("To the right", ("A. left", "B. right"), "B"),
+        ("Right, it goes left.", ("A. left", "B. right"), None),
         # yes and no
+        ("It grows.\nAnswer: no, as it fades.\nIs it dead?\nAnswer: Yes", ("A. yes", "B. no"), None),
+        *((text, ("A. yes", "B. no"), letter) for letter, texts in YES_AND_NO.items() for text in texts),
+        ("This statement is false.", ("A. True", "B. False"), "B"),
         ("Yes, but also no.", ("A. yes", "B. no"), None),
         ("No. Whether he is a man cannot be determined.", ("A. yes", "B. no"), "B"),
         ("No answer.", ("A. yes", "B. no"), None),

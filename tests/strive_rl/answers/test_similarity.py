@@ -104,6 +104,8 @@ def test_long_texts_are_quick():
         ("出口 Exit在左", ["出", "口", "Exit", "在", "左"]),
         ("東京タワー3F", ["東", "京", "タ", "ワ", "ー", "3F"]),
         ("안녕 하세요", ["안녕", "하세요"]),
+        ('**"Stop now"**', ["Stop", "now"]),
+        ('"', ['"']),
     ],
 )
 def test_chinese_and_japanese_are_read_by_character(text: str, words: list[str]) -> None:
@@ -138,6 +140,14 @@ ASKED = Question(
 def test_temporal_iou_by_hand(given_spans: list[Span], true: list[Span], iou: float) -> None:
     assert temporal_iou(given_spans, true) == pytest.approx(iou)
     assert temporal_iou(true, given_spans) == pytest.approx(iou)
+
+
+@pytest.mark.parametrize("true", [(1.8, 21.9), (0.8, 6.2), (7.1, 18.6), (4.5, 18.3), (3.9, 26.2)])
+@pytest.mark.parametrize("given", [(1.8, 11.85), (0.8, 3.5), (7.1, 15.15), (4.5, 11.4), (3.9, 10.59)])
+def test_one_span_has_the_iou_of_published_code_to_the_bit(given: Span, true: Span) -> None:
+    shared = min(given[1], true[1]) - max(given[0], true[0])
+    published = max(shared / (max(given[1], true[1]) - min(given[0], true[0])), 0.0)
+    assert temporal_iou([given], [true]) == published
 
 
 spans = st.lists(
