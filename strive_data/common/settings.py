@@ -223,29 +223,32 @@ def _assign(tree: dict[str, Any], name: str, value: object) -> None:
     tree[key] = value
 
 
-_hints_of = cache(get_type_hints)
+@cache
+def _members(cls: type) -> tuple[dict[str, Any], list[str]]:
+    """The types of a dataclass's fields by name, and the names of those without a default."""
+    hints, members = get_type_hints(cls), fields(cls)
+    bare = [each.name for each in members if each.default is MISSING and each.default_factory is MISSING]
+    return {each.name: hints[each.name] for each in members}, bare
 
 
 def typed(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
     """A dataclass of plain values (of TOML or JSON) by name, each checked against its type, those of nested
     ones too. Raises SettingsError that names the value, with `prefix` before its name."""
-    hints = _hints_of(cls)  # type: ignore[arg-type]  # a class is hashable
-    members = fields(cls)  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
-    names = [member.name for member in members]
-    retired: Mapping[str, str] = getattr(cls, "RETIRED", {})
-    for name in (each for each in tree if each not in names):
+    hints, required = _members(cls)  # type: ignore[arg-type]  # a class is hashable
+    for name in (each for each in tree if each not in hints):
+        retired: Mapping[str, str] = getattr(cls, "RETIRED", {})
         if name in retired:
             raise SettingsError(f"setting {prefix + name!r} is {retired[name]}")
-        shown, hint = _elsewhere(hints, name, tree[name]) or (name, did_you_mean(name, names))
-        raise SettingsError(f"unknown setting {prefix + shown!r}{hint}; known: {', '.join(names)}")
-    for member in members:
-        required = member.default is MISSING and member.default_factory is MISSING
-        if required and member.name not in tree:
-            raise SettingsError(f"setting {prefix + member.name!r} is missing, and has no default")
+        shown, hint = _elsewhere(hints, name, tree[name]) or (name, did_you_mean(name, hints))
+        raise SettingsError(f"unknown setting {prefix + shown!r}{hint}; known: {', '.join(hints)}")
+    for name in (each for each in required if each not in tree):
+        raise SettingsError(f"setting {prefix + name!r} is missing, and has no default")
     return cls(**{name: _convert(hints[name], value, prefix + name) for name, value in tree.items()})
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
+    if type(value) is hint and (hint is str or (hint is int and abs(value) < 2**63)):
+        return value  # as most are, of which a manifest has many
     origin, args = get_origin(hint), get_args(hint)
     is_section = is_dataclass(hint) and isinstance(hint, type)
     if (is_section or origin is dict) and not isinstance(value, Mapping):

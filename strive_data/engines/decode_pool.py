@@ -24,11 +24,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import gettempdir
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import av
 import av.logging
@@ -44,25 +44,22 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class TimedRead(Generic[T]):
-    """`read` for videos of this machine and behind URLs, with its seconds. Picklable if `read` is."""
+def timed_read(
+    read: Callable[[LocalVideo, DecodeSettings], T], path: VideoPath, settings: DecodeSettings
+) -> tuple[T, float]:
+    """What `read` gives of a video of this machine or behind a URL, and the seconds that it took, a copy from
+    the URL included; errors name the URL.
 
-    read: Callable[[LocalVideo, DecodeSettings], T]
-
-    def __call__(self, path: VideoPath, settings: DecodeSettings) -> tuple[T, float]:
-        """What `read` gives, and the seconds that it took, a copy from a URL included; errors name the URL.
-
-        Raises SampleError (missing) where there is no such video, StriveError where the storage cannot be
-        asked, or the disk has no room.
-        """
-        started = time.perf_counter()
-        with fetched(path) if isinstance(path, str) else nullcontext(path) as video:
-            try:
-                read = self.read(video, settings)
-            except SampleError as error:
-                raise SampleError(error.kind, error.message.replace(str(video), str(path))) from error
-        return read, time.perf_counter() - started
+    Raises SampleError (missing) where there is no such video, StriveError where the storage cannot be asked,
+    or the disk has no room.
+    """
+    started = time.perf_counter()
+    with fetched(path) if isinstance(path, str) else nullcontext(path) as video:
+        try:
+            found = read(video, settings)
+        except SampleError as error:
+            raise SampleError(error.kind, error.message.replace(str(video), str(path))) from error
+    return found, time.perf_counter() - started
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from strive_data.annotations.numbers import read_spans, spans_text
 from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.cache import CacheHit, CacheMiss, VideoCache, check_cache_folder, write_entry
-from strive_data.engines.decode_pool import TimedRead, decode_videos
+from strive_data.engines.decode_pool import decode_videos, timed_read
 from strive_data.engines.engine import Stopwatch, VideoJob, VideoResult
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.sampling.comb import comb_offset
@@ -74,7 +75,7 @@ class LocalEngine:
         read: Callable[[LocalVideo, DecodeSettings], Video] = read_candidates
         if cache is not None:
             read = open_cache(cache, self._scorer, settings).read
-        self._read = TimedRead(read)
+        self._read = partial(timed_read, read)
 
     def run(self, jobs: Iterable[VideoJob]) -> Generator[VideoResult, None, None]:
         """One result for each job, in their order (engine.py)."""

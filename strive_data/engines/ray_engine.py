@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from strive_data.common.process_pool import in_order
 from strive_data.config import BuildSettings, ClusterOptions, DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.cache import VideoCache
-from strive_data.engines.decode_pool import DecodingPool, TimedRead
+from strive_data.engines.decode_pool import DecodingPool, timed_read
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
 from strive_data.engines.local import (
     Decoded,
@@ -178,7 +178,7 @@ class DecodeHost:
         read: Callable[[LocalVideo, DecodeSettings], Video],
         versions: Mapping[str, str | None],
     ) -> None:
-        self._pool, self._versions = DecodingPool(settings, 1, read=TimedRead(read)), versions
+        self._pool, self._versions = DecodingPool(settings, 1, read=partial(timed_read, read)), versions
 
     def ready(self) -> None:
         """Raise UsageError where the versions of the packages here are not the driver's."""

@@ -12,7 +12,7 @@ import json
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +22,8 @@ import polars as pl
 
 from strive_data import SCHEMA_VERSION, __version__
 from strive_data.common.files import file_sha256, read_regular_file
-from strive_data.errors import DamagedError, FailureKind
+from strive_data.common.settings import typed
+from strive_data.errors import DamagedError, FailureKind, SettingsError
 from strive_data.schema import INDEX_TABLE, FailedRow
 
 TRAILING_FILE = "tail.json"
@@ -109,7 +110,7 @@ class Manifest:
     sha256: str
     attempt: int = 0
     unfinished: tuple[str, ...] = ()
-    parts: Mapping[str, PartFile] = field(default_factory=dict)
+    parts: dict[str, PartFile] = field(default_factory=dict)
     failures: tuple[FailedRow, ...] = ()
     samples: tuple[Entry, ...] = ()
 
@@ -136,17 +137,15 @@ def read_manifest(path: Path) -> Manifest:
     if body.get("schema_version") != SCHEMA_VERSION:
         raise DamagedError(f"{path}: not a manifest of schema version {SCHEMA_VERSION}")
     try:
-        plain = {f.name: body[f.name] for f in fields(Manifest) if f.name not in _NESTED}
-        manifest = Manifest(
-            **(plain | {"unfinished": tuple(plain["unfinished"])}),
-            parts={name: PartFile(**part) for name, part in body["parts"].items()},
-            failures=_failed_rows(body["failures"], body["attempt"]),
-            samples=tuple(Entry(**entry) for entry in body["samples"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        failures = _failed_rows(body["failures"], body["attempt"])
+        plain = {name: body[name] for name in Manifest.__dataclass_fields__}
+        manifest = replace(typed(Manifest, plain | {"failures": ()}), failures=failures)
+    except (SettingsError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedError(f"{path}: not a manifest of this schema version ({error!r})") from error
-    if not _is_sound(manifest):
-        raise DamagedError(f"{path}: not a manifest: a value has another type than expected")
+    sizes = [part.size_bytes for part in manifest.parts.values()]
+    sizes += [size for entry in manifest.samples for size in (entry.offset, entry.length)]
+    if min(manifest.attempt, manifest.size_bytes, *sizes) < 0:
+        raise DamagedError(f"{path}: not a manifest: a size below 0")
     return manifest
 
 
@@ -174,28 +173,11 @@ def index_of(manifests: Iterable[Manifest]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=INDEX_TABLE, orient="row")
 
 
-_NESTED = ("parts", "failures", "samples")
-
-
 def _failed_rows(rows: Sequence[Mapping[str, Any]], attempt: int) -> tuple[FailedRow, ...]:
     known = [{name: row[key] for key, name in FAILURE_KEYS.items()} for row in rows]
     return tuple(
         FailedRow(row=-1, video="", attempt=attempt, **row | {"kind": FailureKind(row["kind"])})
         for row in known
-    )
-
-
-def _is_sound(manifest: Manifest) -> bool:
-    """Whether the values are of their types: the file may be damaged or a stranger's."""
-    texts: list[object] = [manifest.shard, manifest.settings, *manifest.unfinished]
-    sizes: list[object] = [manifest.attempt]
-    texts += [manifest.sha256, *(part.sha256 for part in manifest.parts.values())]
-    sizes += [manifest.size_bytes, *(part.size_bytes for part in manifest.parts.values())]
-    for entry in manifest.samples:
-        texts += (entry.sample_id, entry.sha256, entry.question)
-        sizes += (entry.offset, entry.length)
-    return all(isinstance(text, str) for text in texts) and all(
-        type(size) is int and size >= 0 for size in sizes
     )
 
 

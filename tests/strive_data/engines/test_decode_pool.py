@@ -21,11 +21,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.decode_pool import (
-    TimedRead,
     decode_videos,
     fetched,
     other_reader,
     own_folder,
+    timed_read,
 )
 from strive_data.errors import FailureKind, SampleError, StriveError
 from strive_data.schema import Candidates
@@ -307,14 +307,14 @@ def test_errors_name_the_url_and_leave_no_copy(tmp_path: Path) -> None:
         raise SampleError(FailureKind.NO_MOOV, f"{path}: no moov in {path}")
 
     with pytest.raises(SampleError) as caught:
-        TimedRead(refuse)(URL, DecodeSettings())
+        timed_read(refuse, URL, DecodeSettings())
     assert (caught.value.kind, caught.value.message) == (FailureKind.NO_MOOV, f"{URL}: no moov in {URL}")
     assert list(own_folder().iterdir()) == []
     with pytest.raises(SampleError) as caught:
-        TimedRead(refuse)("memory://bucket/in/b.mp4", DecodeSettings())
+        timed_read(refuse, "memory://bucket/in/b.mp4", DecodeSettings())
     assert (caught.value.kind, caught.value.message) == ("missing", "memory://bucket/in/b.mp4: no such file")
     with pytest.raises(SampleError, match=f"{tmp_path}/x: no moov"):
-        TimedRead(refuse)(tmp_path / "x", DecodeSettings())
+        timed_read(refuse, tmp_path / "x", DecodeSettings())
 
 
 def test_copies_of_killed_processes_are_removed_and_those_of_others_kept() -> None:
@@ -336,6 +336,6 @@ def test_a_video_larger_than_the_disk_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_read_is_timed_where_it_happens() -> None:
-    read, seconds = TimedRead(lambda path, settings: path)(Path("x"), DecodeSettings())
+    read, seconds = timed_read(lambda path, settings: path, Path("x"), DecodeSettings())
     assert read == Path("x")
     assert seconds >= 0
