@@ -125,7 +125,7 @@ def _list_cell(cell: str, label: str, guesses: set[str], *, spans: bool) -> obje
         guesses.add(f"{label} without commas, as numpy prints a list")
         return [ast.literal_eval(text) for text in re.findall(QUOTED, cell)]
     try:
-        value = json_value(cell.encode("utf-8", "surrogateescape"))
+        value = json_value(cell.encode("utf-8", "surrogatepass"))
         if isinstance(value, SampleError):
             raise value
     except SampleError as error:
@@ -263,7 +263,7 @@ def _is_text_of_option(layout: Layout) -> bool:
     answer, question = layout.get("solution"), layout.get("problem")
     if not isinstance(answer, str) or not isinstance(question, str) or not may_hold_options(question):
         return False
-    found: Layout = {"problem": question, "solution": answer, "options": layout.get("options")}
+    found: Layout = {"problem": question, "solution": answer}
     try:
         find_options(found)
     except SampleError:

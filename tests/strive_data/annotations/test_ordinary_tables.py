@@ -127,6 +127,19 @@ def test_half_a_character_of_utf16_costs_its_row_alone(root: Path, name: str) ->
     assert [failure.row for failure in rows.failures] == [1, 3]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [[["red"], "blue"], [{}, 3], "[\ud800", '["red", "\ud800"'],
+    ids=["list", "mixed", "cell", "cut"],
+)
+def test_options_that_are_no_texts_cost_their_row_alone(root: Path, options: object) -> None:
+    """Also where the question may hold options of its own."""
+    row = {"video": "v/x.mp4", "question": "Which? (A) red (B) blue", "answer": "red"}
+    rows, _ = read(root, "r.jsonl", "\n".join(map(json.dumps, [row | {"options": options}, row])))
+    assert [question.answer for _, question in rows.questions] == ["A"]
+    assert [(failure.row, "options" in failure.message) for failure in rows.failures] == [(0, True)]
+
+
 OPTIONS = {
     "letters": "video,question,A,B,C,answer\nv/x.mp4,Who?,red,blue,,B\n",
     "names": "video,question,Option A,Option B,answer\nv/x.mp4,Who?,red,blue,b\n",
