@@ -130,12 +130,14 @@ def _names_each_key_once(raw: bytes, keys: int) -> bool:
 
 
 def _block_names_each_key_once(raw: bytes, keys: int) -> bool:
-    """The same of many rows, where numpy is faster: a quote or a blank is before a key's colon, and only "!"
-    sorts between these."""
+    """The same of many rows, where numpy is faster and some text may well have a blank before a colon."""
     if raw.count(b":") == keys:
         return True
     text = np.frombuffer(raw, np.uint8)
-    return bool(np.count_nonzero((text[1:] == ord(":")) & (text[:-1] <= ord('"'))) == keys)
+    before = text[np.flatnonzero(text == ord(":")) - 1]
+    if (before <= ord(" ")).any():
+        return raw.translate(None, b"".join(BLANKS)).count(b'":') == keys
+    return bool(np.count_nonzero(before == ord('"')) == keys)
 
 
 def _keys(value: object) -> int:

@@ -1,18 +1,19 @@
-"""The plain rows of a table → their questions, a block of rows at a time, at about the cost of parsing them.
+"""The plain rows of a table → their questions, at about the cost of parsing them.
 
 Most rows hold texts in named columns, options that are lettered in order or not at all, and an answer that is
-a letter, an option, or a text. This file reads them, column by column. For any other row it gives None:
-`RecipeReader` and `question_of` read that one, and they alone know what to refuse and why. Where both give a
-question it is the same one.
+a letter, an option, or a text. This file reads them. For any other row it gives None: `RecipeReader` and
+`question_of` read that one, and they alone know what to refuse and why. Where both give a question it is the
+same one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, make_dataclass
-from itertools import chain, compress, repeat
+from functools import cache, partial
+from operator import add, le, lt
 from string import ascii_uppercase
-from typing import Any, TypeVar
+from typing import Any
 
 from strive_data.annotations.apply_recipe import (
     ABSENT,
@@ -24,6 +25,7 @@ from strive_data.annotations.apply_recipe import (
     untagged,
 )
 from strive_data.annotations.choices import (
+    COUNTED_FROM,
     NO_OPTION,
     letter_of_index,
     may_hold_options,
@@ -38,43 +40,26 @@ from strive_data.annotations.rows import Block
 from strive_data.annotations.videos import VideoFolder, is_image
 from strive_data.common.text import is_finite_number
 from strive_data.errors import SampleError
-from strive_data.schema import PROBLEM_TYPES, Question
+from strive_data.schema import PROBLEM_TYPES, Question, Span
 
 LETTERS = [*ascii_uppercase]
 MARKS = [f"{letter}. " for letter in LETTERS]
 # "A. text", which has no blank at its fourth place, is between these two.
 FIRST_MARKED, BEHIND_MARKED = ([f"{letter}{sign}" for letter in LETTERS] for sign in (". !", ".!"))
 BEHIND_LETTER = (".", ")", ":")
-TYPES = {name: name for name in PROBLEM_TYPES}
 BY_RULE = ("by options", "by question", "by answer")
 # A row without one of these is none, so that "{column}" and "column" read the same.
 NEEDED = ("id", "video", "question", "answer")
+# What `_question` takes, and what a plain row has not.
+TAKEN = (*NEEDED, "options", "evidence_spans", "source", "data_type", "problem_type")
+NOT_PLAIN = ("image", "fps", "frame_times")
 OPEN, CLOSE = "<answer>", "</answer>"
 LETTER_OF = {
     f"{before}{letter}{behind}": letter for before, behind in (("", ""), (OPEN, CLOSE)) for letter in LETTERS
 }
-T = TypeVar("T")
-# Questions by the places of their rows in the block.
-Placed = Iterator[tuple[int, Question]]
+NO_ROW: Row = {}
 # The constructor of a frozen dataclass takes as long as all of the rest: five times that of an open one.
 _Open: Any = make_dataclass("_Open", [field.name for field in fields(Question)], slots=True)
-
-
-class _Columns(dict[str, list[Any]]):
-    """Columns of the rows that are plain so far."""
-
-    def keep(self, wanted: Sequence[object]) -> None:
-        """Leave out the rows for which `wanted` has nothing true."""
-        if not all(wanted):
-            for name, column in self.items():
-                self[name] = [*compress(column, wanted)]
-
-    def by(self, keys: Sequence[T]) -> Iterator[tuple[T, _Columns]]:
-        """The rows of each key."""
-        for key in {*keys}:
-            part = _Columns(self)
-            part.keep([other == key for other in keys])
-            yield key, part
 
 
 class PlainReader:
@@ -95,125 +80,103 @@ class PlainReader:
         }
         self._as_text = texts["answer"].startswith("{")
         self._refuses = bool(recipe.rules.video_after or reader.lists)
-        self._rules, self._words, self._otherwise = recipe.rules, rule.words, rule.otherwise
-        self._absent = rule.absent or rule.otherwise
-        self._labels, self._videos = reader.labels, videos
-        # What repeats, by how it is written: videos with their data type, sources, words for a type, and the
-        # first two characters of options.
-        self._found: dict[str, tuple[str, str] | None] = {}
-        self._sources: dict[str | None, str | None] = {}
-        self._kinds: dict[str | None, str] = {}
-        self._heads: dict[str, bool] = {}
+        self._rules, self._absent = recipe.rules, rule.absent or rule.otherwise
+        # What repeats is read once.
+        self._find = cache(partial(_find, videos, reader.labels.get("path", "path")))
+        self._kind = cache(partial(_kind, rule.words, rule.otherwise))
+        self._source = cache(_source)
+        self._may_begin = cache(partial(_may_begin, recipe.rules.options == "any"))
         self.seen = set[str]()
 
     def questions(self, block: Block) -> Sequence[Question | None]:
         """The question of each plain row; None for a row that is to be read by the full rules."""
-        size = len(block.value)
-        of = _Columns(place=[*range(size)], row=[*block.value])
-        of.keep([type(row) is dict for row in of["row"]])
-        self.seen.update(*of["row"])
+        rows = [row if type(row) is dict else NO_ROW for row in block.value]
+        self.seen.update(*rows)
         if self._refuses or any(block.turn):
-            return [None] * size
-        for name in self._columns:
-            self._take(name, of, block)
-        self._find_videos(of)
-        self._clean(of)
-        found = dict(chain.from_iterable(self._judged(of)))
-        return [*map(found.get, range(size))]
+            return [None] * len(rows)
+        for name in NOT_PLAIN:
+            if self._columns[name] in self.seen or name in self._getters:
+                values = zip(rows, self._taken(name, rows, block), strict=True)
+                empty = (None, "") if name == "image" else (None,)
+                rows = [row if value in empty else NO_ROW for row, value in values]
+        return [*map(self._question, *(self._taken(name, rows, block) for name in TAKEN))]
 
-    def _take(self, name: str, of: _Columns, block: Block) -> None:
-        """Add the column of a field, and keep the rows whose value may be a plain one."""
+    def _taken(self, name: str, rows: Sequence[Row], block: Block) -> Sequence[Any]:
+        """The values of a field."""
         column, default = self._columns[name], ABSENT if name == "data_type" else None
-        if name in self._getters:
-            pairs = zip(map(block.item, of["place"]), of["row"], strict=True)
-            of[name] = [or_error(self._getters[name], item, row) for item, row in pairs]
-            of.keep([not isinstance(value, SampleError) for value in of[name]])
-            of[name] = [default if value is ABSENT else value for value in of[name]]
-        elif column and column in self.seen:
-            of[name] = [row.get(column, default) for row in of["row"]]
-        else:
-            of[name] = [default] * len(of["row"])
-            if name not in NEEDED:
-                return
-        if name in ("video", "question"):
-            of.keep([type(value) is str for value in of[name]])
-        elif name in ("source", "problem_type"):
-            of.keep([value is None or type(value) is str for value in of[name]])
-        elif name in ("image", "fps", "frame_times"):
-            of.keep([value is None or (value == "" and name == "image") for value in of[name]])
-        elif name == "id":
-            of[name] = [
-                str(value) if type(value) is int and -LARGEST < value < LARGEST else value
-                for value in of[name]
-            ]
-            # No printable character but a blank comes before "!".
-            of.keep([type(value) is str and value >= "!" and value.isprintable() for value in of[name]])
+        values: list[object] = [default] * len(rows)
+        if get := self._getters.get(name):
+            values = [or_error(get, block.item(place), row) for place, row in enumerate(rows)]
+            values = [default if value is ABSENT else value for value in values]
+        elif column in self.seen:
+            values = [row.get(column, default) for row in rows]
+        if name == "options":
+            pairs = zip(values, rows, strict=True)
+            return [value if type(value) is list else self._listed(value, row) for value, row in pairs]
+        return values
 
-    def _find_videos(self, of: _Columns) -> None:
-        of["video"] = _by_value(self._found, self._find, of["video"])
-        of.keep(of["video"])
-        pairs = zip(of["data_type"], of["video"], strict=True)
-        of.keep([given is ABSENT or given == kind for given, (_, kind) in pairs])
-        of["video"] = [video for video, _ in of["video"]]
-
-    def _clean(self, of: _Columns) -> None:
-        """Questions and answers as texts without place holders and tags, options as lists of texts."""
-        joined = "".join(of["question"])
+    def _question(
+        self,
+        sample_id: object,
+        video: object,
+        question: object,
+        answer: object,
+        options: list[Any],
+        evidence: object,
+        source: object,
+        data_type: object,
+        word: object,
+    ) -> Question | None:
+        if type(sample_id) is int and -LARGEST < sample_id < LARGEST:
+            sample_id = str(sample_id)
+        # No printable character but a blank comes before "!".
+        if type(sample_id) is not str or sample_id < "!" or not sample_id.isprintable():
+            return None
+        if type(video) is not str or type(question) is not str:
+            return None
         for holder in self._rules.strip:
-            if holder in joined:
-                of["question"] = [text.removeprefix(holder).removesuffix(holder) for text in of["question"]]
+            if holder in question:
+                question = question.removeprefix(holder).removesuffix(holder)
                 # Within the question it is for the full rules.
-                of.keep([holder not in text and text[:1] not in ",;'’" for text in of["question"]])
-        of["question"] = [text.strip() for text in of["question"]]
-        said = [value if type(value) is str else self._number(value) for value in of["answer"]]
-        joined = "".join(said)
-        if self._rules.answer_in_tags and ("<" in joined or "\\" in joined):
-            said = [LETTER_OF.get(text) or untagged(text) for text in said]
-        of["said"] = [*map(str.strip, said)]
-        of.keep([text and said for text, said in zip(of["question"], of["said"], strict=True)])
-        of["options"] = [
-            value if type(value) is list else self._listed(value, row)
-            for value, row in zip(of["options"], of["row"], strict=True)
-        ]
+                if holder in question or question[:1] in ",;'’":
+                    return None
+        said = answer if type(answer) is str else self._number(answer)
+        if self._rules.answer_in_tags and ("<" in said or "\\" in said):
+            said = LETTER_OF.get(said) or untagged(said)
+        question, said = question.strip(), said.strip()
+        if not question or not said:
+            return None
         try:
-            joined = "".join([*of["question"], *of["said"], *chain(*of["options"])])
+            texts = [*map(str.strip, options)]
         except TypeError:
-            of.keep([{*map(type, options)} <= {str} for options in of["options"]])
-            joined = "\0"
-        if not joined.isascii() or "\0" in joined:
-            rows = zip(of["question"], of["said"], of["options"], strict=True)
-            of.keep([is_writable("".join([text, said, *options])) for text, said, options in rows])
-
-    def _judged(self, of: _Columns) -> Iterator[Placed]:
-        """The questions, each kind of row after the other."""
-        of["source"] = _by_value(self._sources, _source, of["source"])
-        of["spans"] = [() if value is None else self._spans(value) for value in of["evidence_spans"]]
-        for name in ("source", "spans"):
-            of.keep([value is not None for value in of[name]])
-        of["kind"] = _by_value(self._kinds, self._kind, of["problem_type"])
-        # How many options a multiple choice has; 0 for any other question.
-        counts = [
-            len(options) or 1 if kind == "multiple choice" or (options and kind in BY_RULE) else 0
-            for kind, options in zip(of["kind"], of["options"], strict=True)
-        ]
-        for count, part in of.by(counts):
-            if count != 1 and count <= len(LETTERS):
-                yield from self._choices(part) if count else [self._open(part)]
-
-    def _find(self, path: str) -> tuple[str, str] | None:
-        """The video and its data type."""
-        clean = path.strip()
-        if not clean or not is_writable(clean):
             return None
-        try:
-            video = self._videos.find(clean, label=self._labels.get("path", "path"))
-        except SampleError:
+        written = "".join([question, said, *texts])
+        in_ascii = written.isascii()
+        if ("\0" in written) if in_ascii else not is_writable(written):
             return None
-        return video, "image" if is_image(clean) else "video"
+        known = self._source(source) if type(source) is str else "" if source is None else None
+        spans = () if evidence is None else self._spans(evidence)
+        kind = self._absent if word is None else self._kind(word) if type(word) is str else ""
+        if known is None or spans is None:
+            return None
+        if kind == "multiple choice" or (texts and kind in BY_RULE):
+            kind, lettered = "multiple choice", self._lettered(texts, in_ascii)
+            right = self._letter(said, texts, lettered) if lettered else ""
+        else:
+            kind, lettered = _open_type(kind, question, said), texts
+            right = _answer(kind, said) if type(answer) is str or self._as_text else ""
+        # Looked for last, as by the full rules: a row that is refused leaves no guess.
+        if not right or not (found := self._find(video)) or data_type not in (ABSENT, found[1]):
+            return None
+        made: Question = _Open(
+            sample_id, found[0], question, right, kind, tuple(lettered), known, spans, 0.0, ()
+        )
+        made.__class__ = Question
+        return made
 
     def _number(self, answer: object) -> str:
         """A number as the text of an answer where the recipe reads it so; "" for any other value."""
-        known = self._as_text or (self._rules.answer == "index" and type(answer) is int)
+        known = self._as_text or (self._rules.answer in COUNTED_FROM and type(answer) is int)
         return str(answer) if known and is_finite_number(answer) else ""
 
     def _listed(self, options: object, row: Row) -> list[Any]:
@@ -228,65 +191,33 @@ class PlainReader:
             pass
         return [None]  # which is no text
 
-    def _kind(self, word: str | None) -> str:
-        """What the recipe's rule makes of a row's word for its type; "" where only the full rules know it."""
-        if word is None:
-            return self._absent
-        return self._words.get(word.casefold(), self._otherwise) if self._words else TYPES.get(word, "")
-
-    def _spans(self, evidence: object) -> object:
+    def _spans(self, evidence: object) -> tuple[Span, ...] | None:
         try:
             return None if evidence and self._rules.moment_seconds else spans_of(evidence)
         except FieldError:
             return None
 
-    def _choices(self, of: _Columns) -> Iterator[Placed]:
-        """Multiple choice with one number of options, which become "A. text", and the answer a letter."""
-        columns = [[*map(str.strip, column)] for column in zip(*of["options"], strict=True)]
-        written = options = texts = [*zip(*columns, strict=True)]
-        heads = [first[:2] for first in columns[0]]
-        marked = [head == "A." for head in heads]
-        if len({*marked}) > 1:
-            for _, part in of.by(marked):
-                yield from self._choices(part)
-            return
-        if all(marked):
-            pairs = zip(columns, FIRST_MARKED, BEHIND_MARKED, strict=False)
-            flags = (
-                [low <= one < high and (one.isascii() or not one[3].isspace()) for one in column]
-                for column, low, high in pairs
-            )
-            plain = [*map(all, zip(*flags, strict=True))]
-            if self._rules.answer in ("option", "text"):
-                texts = [tuple([option[3:] for option in row]) for row in written]
-        else:
-            plain = _by_value(self._heads, self._may_begin, heads)
-            if NO_OPTION[1] in columns[-1] or any("" in column for column in columns):
-                full = ["" not in row and row[-1] not in NO_OPTION for row in written]
-                plain = [*map(min, plain, full)]
-            # No text has a NUL (`_clean`), and to split one long text is the fastest way to make many.
-            lettered = (
-                (mark + f"\0{mark}".join(column)).split("\0")
-                for mark, column in zip(MARKS, columns, strict=False)
-            )
-            options = [*zip(*lettered, strict=True)]
-        of["options"], of["texts"] = options, texts
-        of.keep(plain)
-        of["right"] = [*map(self._letter, of["said"], of["texts"], of["options"])]
-        of["kind"] = ["multiple choice"] * len(of["right"])
-        yield _made(of)
-
-    def _may_begin(self, head: str) -> bool:
-        """Whether an option that begins so has no letter, and is to get one."""
-        return self._rules.options == "any" and head[:1] not in ("(", "") and head[1:] not in BEHIND_LETTER
+    def _lettered(self, texts: list[str], in_ascii: bool) -> list[str]:
+        """The options of a multiple choice as "A. text"; [] where the full rules are to judge."""
+        if not 1 < len(texts) <= len(LETTERS):
+            return []
+        head = texts[0][:2]
+        if head == "A.":
+            marked = all(map(le, FIRST_MARKED, texts)) and all(map(lt, texts, BEHIND_MARKED))
+            return texts if marked and (in_ascii or not any(text[3].isspace() for text in texts)) else []
+        full = "" not in texts and texts[-1] not in NO_OPTION
+        return [*map(add, MARKS, texts)] if full and self._may_begin(head) else []
 
     def _letter(self, answer: str, texts: Sequence[str], options: Sequence[str]) -> str:
         """The letter of the right option; "" for what the full rules are to judge."""
-        rule, letter = self._rules.answer, ""
+        rule = self._rules.answer
+        if texts is options and rule in ("option", "text"):
+            texts = [option[3:] for option in options]
+        letter = ""
         if rule == "letter":
             letter = LETTER_OF.get(answer, "")
-        elif rule == "index":
-            found = or_error(letter_of_index, answer, options, "")
+        elif rule in COUNTED_FROM:
+            found = or_error(letter_of_index, answer, options, "", COUNTED_FROM.index(rule))
             letter = found if isinstance(found, str) else ""
         elif answer in texts:
             if texts.count(answer) == 1 and (rule == "text" or not _may_name_letter(answer)):
@@ -295,44 +226,38 @@ class PlainReader:
             letter = LETTER_OF.get(answer[0], "")
         return letter if letter <= LETTERS[len(options) - 1] else ""
 
-    def _open(self, of: _Columns) -> Placed:
-        """Questions that are no multiple choice."""
-        of["options"] = [(*map(str.strip, options),) for options in of["options"]]
-        of["kind"] = [*map(_open_type, of["kind"], of["question"], of["said"])]
-        of["right"] = [
-            _answer(kind, said) if type(answer) is str or self._as_text else ""
-            for kind, said, answer in zip(of["kind"], of["said"], of["answer"], strict=True)
-        ]
-        return _made(of)
+
+def _find(videos: VideoFolder, label: str, path: str) -> tuple[str, str] | None:
+    """The video and its data type."""
+    clean = path.strip()
+    if not clean or not is_writable(clean):
+        return None
+    try:
+        video = videos.find(clean, label=label)
+    except SampleError:
+        return None
+    return video, "image" if is_image(clean) else "video"
 
 
-def _made(of: _Columns) -> Placed:
-    """The questions of those rows that have a right answer, by their places."""
-    of.keep(of["right"])
-    names = ("id", "video", "question", "right", "kind", "options", "source", "spans")
-    made = [*map(_Open, *(of[name] for name in names), repeat(0.0), repeat(()))]
-    for one in made:
-        one.__class__ = Question
-    return zip(of["place"], made, strict=True)
+def _kind(words: Mapping[str, str], otherwise: str, word: str) -> str:
+    """What the recipe's rule makes of a row's word for its type; "" where only the full rules know it."""
+    return words.get(word.casefold(), otherwise) if words else word if word in PROBLEM_TYPES else ""
 
 
-def _by_value(known: dict[Any, Any], read: Callable[[Any], object], column: Sequence[Any]) -> list[Any]:
-    """What `read` makes of each value, read once; `known` has the earlier ones."""
-    for value in dict.fromkeys(column):
-        if value not in known:
-            known[value] = read(value)
-    return [*map(known.__getitem__, column)]
+def _may_begin(unlettered: bool, head: str) -> bool:
+    """Whether an option that begins so has no letter, and may get one."""
+    return unlettered and head[:1] != "(" and head[1:] not in BEHIND_LETTER
 
 
-def _source(value: str | None) -> str | None:
+def _source(value: str) -> str | None:
     """A source without blanks around it; None for what the full rules are to judge."""
-    source = (value or "").strip()
+    source = value.strip()
     return source if bool(source) == bool(value) and is_writable(source) else None
 
 
 def _may_name_letter(answer: str) -> bool:
     """Whether an answer may be "A. text", "(A) text" or the like, or a letter alone."""
-    return answer[0] == "(" or answer[1:2] in BEHIND_LETTER or (len(answer) == 1 and answer in LETTERS)
+    return answer[0] == "(" or answer[1:2] in BEHIND_LETTER or answer in LETTERS
 
 
 def _open_type(kind: str, text: str, answer: str) -> str:

@@ -85,7 +85,7 @@ class _Reader:
         self._plain = PlainReader(self._rows, videos)
         self._first = len(places)
         self._turns, self._doubts = 0, dict[str, list[str]]()
-        self.seen = self._plain.seen
+        self.seen, self.types = self._plain.seen, Counter[str]()
         self.questions: list[tuple[int, Question]] = []
         self.failures: list[FailedRow] = []
 
@@ -106,8 +106,9 @@ class _Reader:
                     self._turns += bool(item.turn)
                 except SampleError as error:
                     self.failures.append(self._failure(row, item, error))
-        opens = [pair for pair in self.questions[before:] if pair[1].problem_type != "multiple choice"]
-        for row, question in opens:
+        types = Counter([question.problem_type for _, question in self.questions[before:]])
+        self.types += types
+        for row, question in self.questions[before:] if {*types} - {"multiple choice"} else ():
             doubt = doubt_of(question.question, question.answer, question.problem_type)
             if doubt and self._rows.is_guess(block.item(row - first)):
                 self._doubts.setdefault(doubt, []).append(question.answer)
@@ -229,13 +230,12 @@ def annotations_of(
         with _collector_paused():
             for block in blocks_of(file, choice.recipe):
                 row = reader.read(row, block)
-        types = Counter(question.problem_type for _, question in reader.questions)
         readings[file.path.as_posix()] = Reading(
             recipe=choice.name,
             unread=tuple(printable(reader.seen - names_read(choice.recipe) - {DURATION})),
             guesses=file.guesses + choice.guesses + tuple(sorted(reader.guesses())),
             advice=reader.advice(),
-            types=dict(types.most_common()),
+            types=dict(reader.types.most_common()),
         )
         questions += reader.questions
         failures += reader.failures

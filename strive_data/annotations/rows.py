@@ -35,7 +35,8 @@ EXPECTED = "expected a JSON list, JSON lines, a CSV, a TSV or a parquet file who
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 ROWS_PER_SLICE = 20_000
 ROWS_PER_BLOCK = 1000
-BLOCK_BYTES = 1 << 18
+# Few enough that their values stay near while one step after the other reads them.
+BLOCK_BYTES = 1 << 16
 # Enough rows to know the columns of a file without reading all of it.
 ROWS_FOR_COLUMNS = 1000
 LINES_TO_JUDGE = 50
@@ -94,7 +95,10 @@ class Places:
 
     def add(self, block: Block) -> None:
         """Note the next rows."""
-        for row, place in enumerate(zip(block.path, block.unit, strict=True), len(self._numbers)):
+        path, unit = block.path[:1], block.unit[:1]
+        if [block.path.count(*path), block.unit.count(*unit)] != 2 * [len(block.path)]:
+            path, unit = block.path, block.unit
+        for row, place in enumerate(zip(path, unit, strict=True), len(self._numbers)):
             if place != self._last:
                 self._last = place
                 self._starts.append(row)
@@ -129,7 +133,7 @@ class JsonText:
                 while block := text.readlines(BLOCK_BYTES):
                     yield [line.encode("utf-8", "surrogatepass") for line in block]
             return
-        with self.path.open("rb") as file:
+        with self.path.open("rb", buffering=BLOCK_BYTES) as file:
             yield [next(file, b"").removeprefix(BYTE_ORDER_MARK)]
             while lines := file.readlines(BLOCK_BYTES):
                 yield lines

@@ -46,6 +46,7 @@ RECIPES = {
     "own, no ids": own("video", "question", "answer", "options", "A", "B"),
     "own, a column each": own("video", "question", "answer", "A", "B", "C"),
     "index": own(*COLUMNS, answer="index"),
+    "number": own(*COLUMNS, answer="number"),
     "text": own(*COLUMNS, answer="text"),
     "in question": own(*COLUMNS, options="in question"),
 } | packaged_recipes()
@@ -150,7 +151,9 @@ def test_rows_that_the_full_rules_refuse_are_not_plain():
         {"options": ["A. red", "B.  blue"]},
         {"options": ["A. red", "B. \u3000blue"]},
     ]
-    for name, usual in (("own", {}), ("index", {"answer": "1"}), ("text", {"answer": "red"})):
+    numbered = {"answer": "1", "options": ["3", "1"]}  # 1 is the first option, and not the one that reads 1
+    usuals = {"own": {}, "index": {"answer": "1"}, "number": numbered, "text": {"answer": "red"}}
+    for name, usual in usuals.items():
         rows = [row | usual, *(row | usual | other for other in others)]
         items = [Item(Path("r.jsonl"), "line", at, at, each) for at, each in enumerate(rows)]
         found = by_columns(readers(RECIPES[name])[1], items)
