@@ -35,8 +35,10 @@ from strive_rl.common.run_folder import MODEL_FOLDER, checkpoint_folder, checkpo
 from strive_rl.common.run_settings import (
     METRICS_FILE,
     RESULTS_FILE,
+    SETTINGS_FILE,
     evaluation_settings,
     holds_work,
+    model_identity,
     with_defaults,
 )
 from strive_rl.config import TrainSettings
@@ -62,7 +64,8 @@ def run_study(
     """Run what is missing; the content of OUT/study.json (results.py).
 
     `workers` runs go on at a time, each in a process with one thread; a single one runs in this process.
-    Raises UsageError where OUT holds another study (more seeds may be added to one), and under torchrun.
+    Raises UsageError where OUT holds another study (more seeds may be added to one, behind those that are
+    there where there are several models), and under torchrun.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("strive-rl study runs in one process: start it without torchrun")
@@ -73,6 +76,7 @@ def run_study(
     for name in models:
         warn_if_resized(name, multiples_of(shards, heldout))
     jobs = study_jobs(study, out, models)
+    _require_models(jobs, models)
     missing = [job for job in jobs if not job.finished]
     write_results(study, out, jobs)
     if workers == 1:
@@ -261,3 +265,17 @@ def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, models:
         raise UsageError(f"{out} is not empty and holds no study: give another --out")
     out.mkdir(parents=True, exist_ok=True)
     jsonl.write_json(path, {"study": mine})
+
+
+def _require_models(jobs: Sequence[Job], models: Sequence[str]) -> None:
+    """Raise UsageError where a run started from another of the models than its seed's place gives it: its arm
+    would be compared with arms that start from that one."""
+    known = {model_identity(model) for model in models}
+    for job in jobs:
+        run = job.folder / "run"
+        started = jsonl.read_json(run / SETTINGS_FILE)["model"] if job.settings and holds_work(run) else None
+        if started in known - {model_identity(job.model)}:
+            raise UsageError(
+                f"{job.name} started from {started}, and its place among the seeds gives it {job.model} now: "
+                "the seeds take turns, so add seeds behind those that are there"
+            )

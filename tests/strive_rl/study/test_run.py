@@ -154,6 +154,21 @@ def test_another_study_and_a_folder_of_something_else_are_refused(
         run_study(study(), tmp_path / "full", models=["demo"], **given)
 
 
+def test_a_seed_in_front_would_give_the_others_another_warm_start(
+    tmp_path: Path, builds: tuple[ShardSet, ShardSet], tiny_folder: Path
+) -> None:
+    """Regression: a run that was finished kept its model, and arms of one seed started from two."""
+    models, ran = [str(tiny_folder), "demo"], tmp_path / "grpo" / "seed-5" / "run"
+    given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "observe": print}
+    run._claim(study(3, 5), tmp_path, *builds, models)
+    (ran / "model").mkdir(parents=True)
+    jsonl.write_json(ran / "settings.json", {"model": "demo"})
+    for seeds in ((3, 5), (3, 5, 1), (4, 5)):
+        run._require_models(run.study_jobs(study(*seeds), tmp_path, models), models)
+    with pytest.raises(UsageError, match=r"grpo, seed 5 started from demo.*add seeds behind"):
+        run_study(study(1, 3, 5), tmp_path, models=models, **given)
+
+
 def test_a_worker_that_dies_is_said_in_words_and_a_study_that_is_stopped_ends_its_own(
     tmp_path: Path, builds: tuple[ShardSet, ShardSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
