@@ -46,7 +46,7 @@ def load(
     `section.key=value` texts whose values are read as TOML (numbers also as `.5`), or as plain text where
     they are not TOML. Raises SettingsError for unknown names, wrong types, values that `__post_init__`
     refuses, and assignments that contradict an option. A class says in `RETIRED` what became of the settings
-    that it no longer has, by their old names.
+    that it no longer has, by their old names, and of values that one no longer takes, by name=value.
     """
     tree: dict[str, Any] = _read_toml(config) if config else {}
     given = {name: value for name, value in (options or {}).items() if value is not None}
@@ -235,14 +235,17 @@ def typed(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
     """A dataclass of plain values (of TOML or JSON) by name, each checked against its type, those of nested
     ones too. Raises SettingsError that names the value, with `prefix` before its name."""
     hints, required = _members(cls)  # type: ignore[arg-type]  # a class is hashable
+    retired: Mapping[str, str] = getattr(cls, "RETIRED", {})
     for name in (each for each in tree if each not in hints):
-        retired: Mapping[str, str] = getattr(cls, "RETIRED", {})
         if name in retired:
             raise SettingsError(f"setting {prefix + name!r} is {retired[name]}")
         shown, hint = _elsewhere(hints, name, tree[name]) or (name, did_you_mean(name, hints))
         raise SettingsError(f"unknown setting {prefix + shown!r}{hint}; known: {', '.join(hints)}")
     for name in (each for each in required if each not in tree):
         raise SettingsError(f"setting {prefix + name!r} is missing, and has no default")
+    for name, value in tree.items() if retired else ():
+        if gone := retired.get(f"{name}={value}"):
+            raise SettingsError(f"setting {prefix + name!r}: the value {value!r} is {gone}")
     return cls(**{name: _convert(hints[name], value, prefix + name) for name, value in tree.items()})
 
 

@@ -104,6 +104,7 @@ class AlgorithmSettings:
     RETIRED: ClassVar[Mapping[str, str]] = {
         "baseline": "removed: against the mean, leave-one-out scored .8 ± .7 points less, empirical Bayes "
         ".3 ± .2",
+        "normalise=both": "removed: it scored 1.1 ± .9 points below STRIVE",
         "logprob_condition": "removed: completions learned under the uniform view scored 5.3 ± .7 points "
         "below STRIVE, those learned under every variant 1.1 ± .7",
     }
