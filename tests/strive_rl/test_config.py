@@ -36,39 +36,29 @@ def test_the_defaults_cost_one_update_and_no_second_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("section", "changes", "says"),
     [
-        ({"minibatches": 0}, "algorithm.minibatches: got 0"),
-        ({"epochs_per_rollout": 0}, "algorithm.epochs_per_rollout: got 0"),
-        ({"loss_constant_tokens": 0}, "algorithm.loss_constant_tokens: got 0"),
-        ({"clip_low": 1.0}, "algorithm.clip_low: got 1.0"),
-        ({"clip_high": -0.1}, "algorithm.clip_high: got -0.1"),
-        ({"kl_beta": -1.0}, "algorithm.kl_beta: got -1.0"),
-        ({"importance_cap": 0.0}, "algorithm.importance_cap: got 0.0"),
-        ({"importance_cap": 2.0, "old_logprobs": "rollout"}, "set old_logprobs=trainer"),
+        (AlgorithmSettings, {"minibatches": 0}, "algorithm.minibatches: got 0"),
+        (AlgorithmSettings, {"epochs_per_rollout": 0}, "algorithm.epochs_per_rollout: got 0"),
+        (AlgorithmSettings, {"loss_constant_tokens": 0}, "algorithm.loss_constant_tokens: got 0"),
+        (AlgorithmSettings, {"clip_low": 1.0}, "algorithm.clip_low: got 1.0"),
+        (AlgorithmSettings, {"clip_high": -0.1}, "algorithm.clip_high: got -0.1"),
+        (AlgorithmSettings, {"kl_beta": -1.0}, "algorithm.kl_beta: got -1.0"),
+        (AlgorithmSettings, {"importance_cap": 0.0}, "algorithm.importance_cap: got 0.0"),
+        (AlgorithmSettings, {"importance_cap": 2.0, "old_logprobs": "rollout"}, "old_logprobs=trainer"),
+        (OptimSettings, {"lr": 0.0}, "optim.lr"),
+        (OptimSettings, {"lr": 1e-6, "final_lr": 1e-5}, "optim.final_lr: got 1e-05, .* optim.lr"),
+        (OptimSettings, {"decay_steps": 0}, "optim.decay_steps: got 0"),
+        (OptimSettings, {"warmup_steps": -1}, "optim.warmup_steps: got -1"),
+        (OptimSettings, {"betas": (0.9,)}, "optim.betas"),
+        (OptimSettings, {"betas": (-1.0, 0.9)}, r"optim.betas: got \[-1.0, 0.9\]"),
+        (OptimSettings, {"weight_decay": -0.1}, "optim.weight_decay: got -0.1"),
+        (OptimSettings, {"max_grad_norm": 0.0}, "optim.max_grad_norm: got 0.0"),
     ],
 )
-def test_algorithms_that_cannot_be(changes: dict[str, Any], says: str) -> None:
+def test_sections_that_cannot_be(section: type, changes: dict[str, Any], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
-        AlgorithmSettings(**changes)
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"lr": 0.0}, "optim.lr"),
-        ({"lr": 1e-6, "final_lr": 1e-5}, "optim.final_lr: got 1e-05, expected 0 to optim.lr"),
-        ({"decay_steps": 0}, "optim.decay_steps: got 0"),
-        ({"warmup_steps": -1}, "optim.warmup_steps: got -1"),
-        ({"betas": (0.9,)}, "optim.betas"),
-        ({"betas": (-1.0, 0.9)}, r"optim.betas: got \[-1.0, 0.9\]"),
-        ({"weight_decay": -0.1}, "optim.weight_decay: got -0.1"),
-        ({"max_grad_norm": 0.0}, "optim.max_grad_norm: got 0.0"),
-    ],
-)
-def test_optimizers_that_cannot_be(changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(SettingsError, match=says):
-        OptimSettings(**changes)
+        section(**changes)
 
 
 def test_from_the_command_line_and_back() -> None:

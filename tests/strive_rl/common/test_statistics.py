@@ -34,7 +34,6 @@ def test_no_value_and_one_video() -> None:
 def test_independent_questions_give_the_normal_interval() -> None:
     """400 videos of one question, half right: ±1.96·√(.25/400) = ±.049."""
     made = estimate([0, 1] * 200, [str(i) for i in range(400)], resamples=4000, seed=1)
-    assert made is not None
     assert (made.low, made.high) == (pytest.approx(0.451, abs=0.006), pytest.approx(0.549, abs=0.006))
 
 
@@ -44,12 +43,8 @@ def test_questions_that_agree_within_a_video_count_once() -> None:
     videos = np.repeat([f"v{i}" for i in range(40)], 10)
     clustered = estimate(values, list(videos), resamples=4000, seed=0)
     apart = estimate(values, [str(i) for i in range(400)], resamples=4000, seed=0)
-    assert clustered is not None
-    assert apart is not None
     assert clustered.low is not None
-    assert clustered.high is not None
     assert apart.low is not None
-    assert apart.high is not None
     ratio = (clustered.high - clustered.low) / (apart.high - apart.low)
     assert ratio == pytest.approx(10**0.5, rel=0.1)
 
@@ -58,7 +53,6 @@ def test_questions_that_agree_within_a_video_count_once() -> None:
 def test_the_interval_lies_within_the_values(rows: list[tuple[float, str]]) -> None:
     values, videos = [value for value, _ in rows], [video for _, video in rows]
     made = estimate(values, videos, resamples=50, seed=0)
-    assert made is not None
     if made.low is not None and made.high is not None:
         assert min(values) - 1e-9 <= made.low <= made.high <= max(values) + 1e-9
     assert estimate(values, videos, resamples=50, seed=0) == made
@@ -69,7 +63,6 @@ def test_a_macro_mean_is_of_tasks_of_parts_of_questions() -> None:
     values = [1, 0, 0, 0, 1, 0, 1]
     strata = [("x", "x")] * 4 + [("y", "y1")] * 2 + [("y", "y2")]
     made = macro_estimate(values, list("abcdefg"), strata, resamples=200, seed=0)
-    assert made is not None
     assert made.mean == pytest.approx((0.25 + (0.5 + 1) / 2) / 2)
     assert made.low is not None
     assert made.high is not None
@@ -82,8 +75,6 @@ def test_a_macro_mean_of_one_part_has_the_interval_of_a_mean() -> None:
     videos = [str(i // 3) for i in range(600)]
     plain = estimate(values, videos, resamples=4000, seed=1)
     macro = macro_estimate(values, videos, [("t", "t")] * 600, resamples=4000, seed=1)
-    assert plain is not None
-    assert macro is not None
     assert macro.mean == pytest.approx(plain.mean)
     assert macro.low == pytest.approx(plain.low, abs=0.004)
     assert macro.high == pytest.approx(plain.high, abs=0.004)
@@ -91,7 +82,6 @@ def test_a_macro_mean_of_one_part_has_the_interval_of_a_mean() -> None:
 
 def test_a_macro_mean_of_one_video_has_no_interval_and_of_nothing_is_none() -> None:
     one = macro_estimate([1, 0], ["v", "v"], [("a", "a"), ("b", "b")], resamples=10, seed=0)
-    assert one is not None
     assert (one.mean, one.low, one.high) == (0.5, None, None)
     assert macro_estimate([], [], [], resamples=10, seed=0) is None
 
@@ -126,14 +116,12 @@ def test_wilsons_interval(share: float, draws: int, low: float, high: float) -> 
 def test_equal_answers_are_no_certainty() -> None:
     videos = ["a", "a", "b", "b", "c"]
     right = widened(estimate([1.0] * 5, videos, resamples=100, seed=0))
-    assert right is not None
     assert (right.mean, right.low, right.high) == (1.0, *wilson(1.0, 3))
     mixed = [1.0, 0.0, 1.0, 1.0, 0.0]
     assert widened(estimate(mixed, videos, resamples=100, seed=0)) == estimate(
         mixed, videos, resamples=100, seed=0
     )
     one = widened(estimate([1.0, 1.0], ["a", "a"], resamples=100, seed=0))
-    assert one is not None
     assert one.low is None
     assert widened(estimate([], [], resamples=100, seed=0)) is None
 
@@ -143,5 +131,4 @@ def test_equal_differences_are_no_certainty(gain: float, low: float, high: float
     """Of 3 videos: w = z²/3 / (1 + z²/3) = .5615."""
     made = estimate([gain] * 4, ["a", "a", "b", "c"], resamples=100, seed=0)
     made = widened(made, difference=True)
-    assert made is not None
     assert (made.mean, made.low, made.high) == pytest.approx((gain, low, high), abs=1e-4)

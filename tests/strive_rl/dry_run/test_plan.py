@@ -37,17 +37,19 @@ def test_numbers_of_a_plan_by_hand(tmp_path: Path) -> None:
     expected = [made.need.sampling_bytes, made.need.update_bytes]
     assert [float(each) for each in total] == [round(size / GIB, 1) for size in expected]
     assert "warning: 2,667 epochs: the policy learns 6 questions by heart. Set steps=7 for 20 epochs" in text
+    assert "warning" not in plan_text(replace(made, questions=16_000))
 
 
-def test_what_would_drop_every_question_is_said_before(tmp_path: Path) -> None:
+def test_what_a_policy_changes_is_said(tmp_path: Path) -> None:
+    """A limit that would drop every question; the tower; the type of weights on the device named."""
     made = planned(tmp_path, "strive-qwen3-vl-8b")
-    short = with_policy(made, max_prompt_tokens=1000)
-    assert "are longer than policy.max_prompt_tokens, 1,000" in plan_text(short)
-    assert "longer than" not in plan_text(made)
-
-
-def test_the_type_of_weights_is_that_of_the_device_named(tmp_path: Path) -> None:
-    made = planned(tmp_path, "strive-qwen3-vl-8b")
+    plain = plan_text(made)
+    for changed, says in (
+        ({"max_prompt_tokens": 1000}, "are longer than policy.max_prompt_tokens, 1,000"),
+        ({"train_vision": True}, "the vision tower"),
+    ):
+        assert says in plan_text(with_policy(made, **changed))
+        assert says not in plain
     assert made.bytes_a_weight == 2
     assert with_policy(made, device="cpu").bytes_a_weight == 4
     assert with_policy(made, dtype="float32").bytes_a_weight == 4
@@ -96,12 +98,6 @@ def test_what_validation_and_dynamic_sampling_cost_is_counted(tmp_path: Path) ->
     assert "up to 3 times as many prompts and rollouts by dynamic sampling" in text
 
 
-def test_the_vision_tower_is_named_where_the_estimate_leaves_it_out(tmp_path: Path) -> None:
-    made = planned(tmp_path, "strive-qwen2.5-vl-7b")
-    assert "the vision tower" in plan_text(with_policy(made, train_vision=True))
-    assert "the vision tower" not in plan_text(made)
-
-
 @pytest.mark.parametrize("processes", [1, 8])
 def test_changes_are_planned_and_those_already_made_are_not_offered(tmp_path: Path, processes: int) -> None:
     made = planned(tmp_path, "strive-qwen2.5-vl-7b", processes=processes)
@@ -131,11 +127,6 @@ def test_devices_that_fit_have_a_tenth_to_spare(tmp_path: Path) -> None:
     assert 0 < len(fitting(made)) < len(GPUS)
     assert f"fits: {', '.join(fitting(made))}; too small: RTX 4090 24 GB" in plan_text(made)
     assert "fits" not in plan_text(with_policy(made, device="cpu"))
-
-
-def test_few_epochs_are_not_warned_of(tmp_path: Path) -> None:
-    made = planned(tmp_path, "strive-qwen2.5-vl-7b")
-    assert "warning" not in plan_text(replace(made, questions=16_000))
 
 
 def test_vllm_takes_its_share_beside_and_no_gpu_is_said_to_fit(tmp_path: Path) -> None:

@@ -60,14 +60,10 @@ def test_a_curve_breaks_where_steps_are_missing(tmp_path: Path) -> None:
     assert (len(whole.steps), whole.gaps) == (8, frozenset())
     (arm,) = group_arms([cut], group=False)
     curve, sparse = arm_curve(arm, "reward", 1), sparse_curve(arm, "heldout.accuracy")
-    assert curve is not None
-    assert sparse is not None
     np.testing.assert_array_equal(curve.line, [0.1, 0.2, 0.3, NAN, 0.7, 0.8])
     np.testing.assert_array_equal([sparse.steps, sparse.line], [[1, 3, 4, 7], [0.1, 0.3, NAN, 0.7]])
     (both,) = group_arms([cut, whole], group=True)
     curve, sparse = arm_curve(both, "reward", 1), sparse_curve(both, "heldout.accuracy")
-    assert curve is not None
-    assert sparse is not None
     np.testing.assert_allclose(curve.line, [0.1, 0.2, 0.3, NAN, 0.7, 0.8])
     np.testing.assert_allclose([sparse.steps, sparse.line], [[1, 3, 4, 7], [0.1, 0.3, NAN, 0.7]])
 
@@ -168,7 +164,6 @@ def test_a_curve_of_seeds_is_their_mean_at_common_steps_within_their_range() -> 
     runs = [history("a", [0.0, 0.2, 0.4], settings=settings), history("b", [0.6, NAN], settings=settings)]
     (arm,) = group_arms(runs, group=True)
     curve = arm_curve(arm, "reward", 1)
-    assert curve is not None
     assert curve.low is not None
     assert curve.high is not None
     assert curve.raw is None
@@ -181,8 +176,6 @@ def test_a_curve_of_seeds_is_their_mean_at_common_steps_within_their_range() -> 
 def test_a_curve_of_one_run_keeps_the_logged_values() -> None:
     (arm,) = group_arms([history("a", [0.0, 1.0])], group=False)
     curve = arm_curve(arm, "reward", 3)
-    assert curve is not None
-    assert curve.raw is not None
     assert curve.raw.tolist() == [0.0, 1.0]
     assert curve.line.tolist() == pytest.approx([0.0, 2 / 3])
     assert arm_curve(arm, "absent", 3) is None

@@ -20,7 +20,6 @@ import pytest
 import torch
 
 from strive_data.errors import StriveError, UsageError
-from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.common.progress import Line
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
@@ -36,9 +35,11 @@ POLICY = PolicySettings(device="cpu")
 
 
 @pytest.fixture(scope="module")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[ShardSet, ShardSet]:
+def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a study is given besides its models."""
     folder = tmp_path_factory.mktemp("study")
-    return make_shards(folder / "train"), make_shards(folder / "heldout", samples=3)
+    builds = {"shards": make_shards(folder / "train"), "heldout": make_shards(folder / "heldout", samples=3)}
+    return builds | {"observe": print}
 
 
 def arm(name: str, variants: int, completions: int) -> Arm:
@@ -88,15 +89,10 @@ def test_while_runs_are_in_workers_a_line_says_where_they_are(
 
 @pytest.mark.slow
 def test_a_study_goes_on_where_it_was_and_takes_more_seeds(
-    tmp_path: Path, builds: tuple[ShardSet, ShardSet], tiny_folder: Path
+    tmp_path: Path, given: dict[str, Any], tiny_folder: Path
 ) -> None:
     out, said = tmp_path / "out", []
-    given: dict[str, Any] = {
-        "shards": builds[0],
-        "heldout": builds[1],
-        "models": [str(tiny_folder)],
-        "observe": said.append,
-    }
+    given = given | {"models": [str(tiny_folder)], "observe": said.append}
     first = run_study(study(0), out, **given)
     assert said == [f"start, model {tiny_folder}", "grpo, seed 0", "strive, seed 0"]
     assert [point["share"] for point in first["points"]] == [0.0]
@@ -128,18 +124,17 @@ def test_a_study_goes_on_where_it_was_and_takes_more_seeds(
 
 
 def test_several_processes_are_refused(
-    tmp_path: Path, builds: tuple[ShardSet, ShardSet], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="without torchrun"):
-        run_study(study(0), tmp_path, shards=builds[0], heldout=builds[1], models=["demo"], observe=print)
+        run_study(study(0), tmp_path, models=["demo"], **given)
 
 
 def test_another_study_and_a_folder_of_something_else_are_refused(
-    tmp_path: Path, builds: tuple[ShardSet, ShardSet], tiny_folder: Path
+    tmp_path: Path, given: dict[str, Any], tiny_folder: Path
 ) -> None:
     out = tmp_path / "out"
-    given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "observe": print}
     run_study(study(), out, models=[str(tiny_folder)], **given)
     run_study(study(), out, models=["demo"], **given)  # no step was done: it may start again
     run_study(study(), out, models=[str(tiny_folder)], **given)
@@ -155,12 +150,11 @@ def test_another_study_and_a_folder_of_something_else_are_refused(
 
 
 def test_a_seed_in_front_would_give_the_others_another_warm_start(
-    tmp_path: Path, builds: tuple[ShardSet, ShardSet], tiny_folder: Path
+    tmp_path: Path, given: dict[str, Any], tiny_folder: Path
 ) -> None:
     """Regression: a run that was finished kept its model, and arms of one seed started from two."""
     models, ran = [str(tiny_folder), "demo"], tmp_path / "grpo" / "seed-5" / "run"
-    given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "observe": print}
-    run._claim(study(3, 5), tmp_path, *builds, models)
+    run._claim(study(3, 5), tmp_path, given["shards"], given["heldout"], models)
     (ran / "model").mkdir(parents=True)
     jsonl.write_json(ran / "settings.json", {"model": "demo"})
     for seeds in ((3, 5), (3, 5, 1), (4, 5)):
@@ -170,7 +164,7 @@ def test_a_seed_in_front_would_give_the_others_another_warm_start(
 
 
 def test_a_worker_that_dies_is_said_in_words_and_a_study_that_is_stopped_ends_its_own(
-    tmp_path: Path, builds: tuple[ShardSet, ShardSet], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class DyingPool(ThreadPoolExecutor):
         def __init__(self, workers: int, **_: object) -> None:
@@ -183,9 +177,8 @@ def test_a_worker_that_dies_is_said_in_words_and_a_study_that_is_stopped_ends_it
             raise BrokenProcessPool("terminated abruptly")
 
     monkeypatch.setattr(run, "ProcessPoolExecutor", DyingPool)
-    given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "models": ["demo"]}
     with pytest.raises(StriveError, match=r"died: .*same command again .*fewer --workers"):
-        run_study(study(0), tmp_path / "out", observe=print, workers=2, **given)
+        run_study(study(0), tmp_path / "out", models=["demo"], workers=2, **given)
 
     ended: list[str] = []
 
@@ -196,7 +189,7 @@ def test_a_worker_that_dies_is_said_in_words_and_a_study_that_is_stopped_ends_it
     monkeypatch.setattr(run, "_as_completed", interrupted)
     monkeypatch.setattr(run, "active_children", lambda: [worker])
     with pytest.raises(KeyboardInterrupt):  # SIGINT to the study alone: without a word they would train on
-        run_study(study(0), tmp_path / "stopped", observe=print, workers=2, **given)
+        run_study(study(0), tmp_path / "stopped", models=["demo"], workers=2, **given)
     assert ended == ["a worker"]
 
 
@@ -235,17 +228,16 @@ def _runs(number: int) -> bool:
 
 @pytest.mark.slow
 def test_two_runs_of_a_study_agree_exactly_in_workers_or_here(
-    tmp_path: Path, builds: tuple[ShardSet, ShardSet], tiny_folder: Path
+    tmp_path: Path, given: dict[str, Any], tiny_folder: Path
 ) -> None:
     """With points: warm starts and halves are evaluated too, checkpoints go, and the page shows it all."""
     halves = replace(study(0), points=(0.5, 1.0))
     saved = [replace(a, settings=replace(a.settings, save_every=1, keep=0)) for a in halves.arms]
     halves = replace(halves, arms=tuple(saved))
-    given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "models": [str(tiny_folder)]}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as a worker has
     found = [
-        run_study(halves, tmp_path / str(workers), observe=print, workers=workers, **given)
+        run_study(halves, tmp_path / str(workers), models=[str(tiny_folder)], workers=workers, **given)
         for workers in (1, 2)
     ]
     torch.set_num_threads(threads)
