@@ -6,20 +6,20 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import polars as pl
 import pytest
 from fsspec import AbstractFileSystem
 
-from strive_rl import cli
 from strive_rl.common import jsonl
-from strive_rl.train.metrics import MEASURED
+from tests.strive_data.made.typed import code_of
 from tests.strive_rl.made.models import save_tiny_qwen3_vl
 from tests.strive_rl.made.shards import make_shards
+from tests.strive_rl.train.conftest import records
 
 SMALL = [
     *("--set", "policy.device=cpu", "--set", "data.questions_per_step=2"),
@@ -35,16 +35,7 @@ def memory() -> Iterator[AbstractFileSystem]:
     file_system.rm("/", recursive=True)
 
 
-def typed(*arguments: str | Path) -> int:
-    """Run the command line; its exit code."""
-    before = sys.argv
-    sys.argv = ["strive-rl", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-    finally:
-        sys.argv = before
-    return int(caught.value.code or 0)
+typed = partial(code_of, "strive_rl")
 
 
 def test_train_resume_and_evaluate(
@@ -113,9 +104,9 @@ def test_the_same_run_from_a_path_and_from_urls(
         common = ["train", "--model", tiny_folder, "--shards", shards, "--out", tmp_path / name, *SMALL]
         assert typed(*common, "--steps", "1") == 0
         assert typed(*common, "--steps", "2", "--resume", *extra) == 0
-    records = [without_time(tmp_path / name) for name in runs]
-    assert [record["step"] for record in records[0]] == [1, 2]
-    assert records[0] == records[1] == records[2]
+    path, file, url = (records(tmp_path / name) for name in runs)
+    assert [record["step"] for record in path] == [1, 2]
+    assert path == file == url
     assert len(list((tmp_path / "cache").rglob("*.tar"))) == 2
 
 
@@ -125,7 +116,7 @@ def test_several_builds_are_one(tmp_path: Path, tiny_folder: Path, capfd: pytest
     both = ["--shards", tmp_path / "a", "--shards", f"file://{tmp_path / 'b'}"]
     common = ["train", "--model", tiny_folder, "--steps", "1", "--out", tmp_path / "run", *SMALL]
     assert typed(*common, *both, "--set", "data.questions_per_step=4") == 0
-    assert without_time(tmp_path / "run")[0]["questions"] == 4
+    assert records(tmp_path / "run")[0]["questions"] == 4
     settings = jsonl.read_json(tmp_path / "run" / "settings.json")
     assert settings["shards"] == f"{tmp_path / 'a'}, {tmp_path / 'b'}"
     capfd.readouterr()
@@ -145,19 +136,12 @@ def test_a_broken_shard_stops_a_run_or_is_skipped_and_counted(
     assert shown[-1].startswith(f"error: cannot read {tmp_path}/shards/shard-000001.tar: no such file; ")
     assert "data.broken=skip" in shown[-1]
     assert typed(*common, "--out", tmp_path / "two", "--set", "data.broken=skip") == 0
-    record = without_time(tmp_path / "two")[0]
+    record = records(tmp_path / "two")[0]
     assert record["questions"] == 4
     assert sorted(each["sample_id"] for each in record["broken"]) == ["q4", "q5"]
     (tmp_path / "shards" / "shard-000000.tar").unlink()
     assert typed(*common, "--out", tmp_path / "three", "--set", "data.broken=skip") == 2
     assert "none of 6 questions can be used; the first is cannot read" in capfd.readouterr().err
-
-
-def without_time(run: Path) -> list[dict[str, Any]]:
-    return [
-        {name: value for name, value in record.items() if name not in MEASURED}
-        for record in jsonl.read(run / "metrics.jsonl")
-    ]
 
 
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -222,14 +206,8 @@ def test_help_states_defaults(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_score_and_compare_need_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
-        {
-            "sample_id": str(i),
-            "question": "Q?",
-            "options": ["A. x", "B. y"],
-            "answer": "B",
-            "video": f"{i}.mp4",
-        }
-        | {"problem_type": "multiple choice", "output": output}
+        {"sample_id": str(i), "question": "Q?", "answer": "B", "video": f"{i}.mp4", "output": output}
+        | {"options": ["A. x", "B. y"], "problem_type": "multiple choice"}
         for i, output in enumerate("BBA")
     ]
     for name, kept in (("a", rows[:1] + rows[2:]), ("b", rows[:2])):

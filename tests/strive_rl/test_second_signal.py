@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from strive_data.demo.draw import write_world
 from strive_rl.common import jsonl
 from strive_rl.common.run_folder import verify
+from tests.strive_data.made.typed import code_of
 from tests.strive_rl.made.blocked import ENDING, HERE
 from tests.strive_rl.made.shards import make_shards
 
@@ -55,17 +55,6 @@ def killed_by_two(target: str, call: int, *command: object) -> str:
     child.stdout.close()
     assert child.wait() == -signal.SIGINT, "".join(lines)
     return "".join(lines)
-
-
-def code_of(program: str, *arguments: object) -> int:
-    """The exit code of a command, in this process."""
-    before, sys.argv = sys.argv, [program, *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as ended:
-            import_module(f"{program}.cli").main()
-    finally:
-        sys.argv = before
-    return int(ended.value.code or 0)
 
 
 def hidden(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from strive_rl.policy.logprobs import sampled_logprobs
 from strive_rl.policy.lora import plain_weights
 from strive_rl.rollout.groups import RolloutEngine, load_engine
 from strive_rl.schema import Completion
-from tests.strive_rl.conftest import group
+from tests.strive_rl.made.groups import make_group
 from tests.strive_rl.made.models import save_wide
 
 Loaded = tuple[Policy, RolloutEngine]
@@ -39,12 +39,12 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def prompts(loaded: Loaded) -> list[Prompt]:
     """Uneven times up to an hour, two grids, and an image."""
     policy, _ = loaded
-    image = group(times=((0.0,),), side=56, seed=2)
+    image = make_group(times=((0.0,),), side=56, seed=2)
     image = replace(image, views=(replace(image.views[0], still=True),))
-    far = group(times=((0.5, 1.0, 4.0, 9.5), (1.0, 2.0, 900.0, 904.0, 3600.0, 3700.5)), side=112)
+    far = make_group(times=((0.5, 1.0, 4.0, 9.5), (1.0, 2.0, 900.0, 904.0, 3600.0, 3700.5)), side=112)
     return [
         *encode(policy, far),
-        *encode(policy, group(times=((30.0, 1800.0),), side=56, seed=1)),
+        *encode(policy, make_group(times=((30.0, 1800.0),), side=56, seed=1)),
         *encode(policy, image),
     ]
 
@@ -87,7 +87,7 @@ def test_a_batch_is_each_prompt_alone_and_keys_decide(loaded: Loaded, prompts: l
 def test_other_positions_give_other_tokens(loaded: Loaded, prompts: list[Prompt]) -> None:
     """Negative control: evenly spaced times, as vLLM itself would have them."""
     policy, engine = loaded
-    even = encode(policy, group(times=((0.5, 1.5, 2.5, 3.5), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)), side=112))
+    even = encode(policy, make_group(times=((0.5, 1.5, 2.5, 3.5), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)), side=112))
     assert all(np.array_equal(one.pixels, other.pixels) for one, other in zip(even, prompts, strict=False))
     assert ids(engine.sample(even, GREEDY)) != ids(engine.sample(prompts[:2], GREEDY))
 
@@ -95,7 +95,7 @@ def test_other_positions_give_other_tokens(loaded: Loaded, prompts: list[Prompt]
 def test_seeded_prompts_may_exceed_the_tokens_of_a_batch(loaded: Loaded) -> None:
     """Some 6,000 tokens of prompts; in chunks they would rewind a generator, which the CPU's cannot."""
     policy, engine = loaded
-    many = [encode(policy, group(times=((0.5, 1.0, 4.0, 9.5),), side=112, seed=i))[0] for i in range(30)]
+    many = [encode(policy, make_group(times=((0.5, 1.0, 4.0, 9.5),), side=112, seed=i))[0] for i in range(30)]
     assert sum(len(prompt.ids) for prompt in many) > 5000
     keys = [RngKey(seed=0, position=position) for position in range(30)]
     short = Sampling(completions=2, max_new_tokens=3)

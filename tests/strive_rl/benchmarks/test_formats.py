@@ -73,7 +73,6 @@ OWN = {
 
 def test_a_whole_line_of_our_own_holds_its_question_tags_and_frames() -> None:
     (one,) = read("strive", rows(OWN)).predictions
-    assert one.item is not None
     assert (one.ids, one.output, one.item.question.answer) == (("q1",), "B", "B")
     assert (one.item.tags, one.frames) == ({"source": "mine"}, {"sampler": "uniform", "times": [0.5, 1.5]})
 
@@ -240,8 +239,6 @@ def test_mmvus_annotation_with_responses() -> None:
     file = read("mmvu", rows(CHOICE, OPEN, CHOICE | {"response": None}), MMVU)
     assert file.bad == ("line 2: no response",)
     choice, free = (one.item for one in file.predictions)
-    assert choice is not None
-    assert free is not None
     assert choice.question.video == "videos/Art/1.mp4"
     assert (choice.question.options, choice.question.answer) == (("A. x", "B. y"), "B")
     assert (choice.tags["subject"], choice.tags["discipline"]) == ("Art", "Humanities and Social Science")
@@ -279,7 +276,6 @@ def test_video_r1s_results_hold_output_and_question() -> None:
     file = read("video-r1", Records(path=Path("eval.json"), tree=tree), VSIBENCH)
     (one,) = file.predictions
     assert (one.output, one.ids, one.video) == ("<answer>5</answer>", ("3",), "./arkitscenes/41.mp4")
-    assert one.item is not None
     assert (one.item.question.answer, one.item.tags["task"]) == ("4", "object_counting")
     assert file.bad == ("eval.json results[1]: no output",)
 

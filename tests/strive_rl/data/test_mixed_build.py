@@ -4,7 +4,6 @@ architecture, export to each layout, read back."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -31,13 +30,12 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
 from strive_rl.data.views import plan_views, training_group
-from strive_rl.policy import Policy
 from strive_rl.train import state
 from strive_rl.train.state import open_run
 from strive_rl.train.trainer import fit
 from tests.strive_data.export.test_export import READERS, check_key_frames, expected
 from tests.strive_data.made.engine import Notes
-from tests.strive_rl.made.models import TINY_MODELS
+from tests.strive_rl.made.models import TINY_MODELS, answering
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=8, max_pixels=4 * 784),
@@ -45,37 +43,20 @@ SETTINGS = BuildSettings(
     sampler=SamplerSettings(frames=4, variants=2),
     shard=ShardSettings(frames="all"),
 )
-RED = {"problem": "What colour is it?", "options": ["A. red", "B. blue"], "solution": "A"}
-WHEN = {"problem": "When is it red?", "problem_type": "temporal grounding"}
-EXTRA: list[dict[str, object]] = [
-    {"problem_id": "still", "path": "still.png", "problem_type": "multiple choice", **RED},
-    {"problem_id": "big", "path": "big.jpg", "problem_type": "multiple choice", **RED},
-    {"problem_id": "when", "path": "videos/world3-0000.mp4", "solution": [[1.5, 4.0]], **WHEN},
-    {"problem_id": "ocr", "path": "still.png", "problem_type": "OCR", "problem": "What?", "solution": "red"},
-    {
-        "problem_id": "n",
-        "path": "still.png",
-        "problem_type": "numerical",
-        "problem": "Count?",
-        "solution": "2",
-    },
-    {"problem_id": "folder", "path": "clip/%05d.jpg", "fps": 2, "problem_type": "multiple choice", **RED},
-    {
-        "problem_id": "timed",
-        "path": "timed",
-        "frame_times": [0, 0.4, 1.1, 3.0],
-        "problem_type": "multiple choice",
-        **RED,
-    },
-    {"problem_id": "r", "path": "big.jpg", "problem_type": "regression", "problem": "Size?", "solution": 2.5},
-    {
-        "problem_id": "f",
-        "path": "big.jpg",
-        "problem_type": "free-form",
-        "problem": "What?",
-        "solution": "red",
-    },
-]
+CHOICE = {"problem_type": "multiple choice", "problem": "What colour is it?"}
+CHOICE |= {"options": ["A. red", "B. blue"], "solution": "A"}
+WHEN = {"problem_type": "temporal grounding", "problem": "When is it red?", "solution": [[1.5, 4.0]]}
+EXTRA: dict[str, dict[str, object]] = {
+    "still": {"path": "still.png"} | CHOICE,
+    "big": {"path": "big.jpg"} | CHOICE,
+    "folder": {"path": "clip/%05d.jpg", "fps": 2} | CHOICE,
+    "timed": {"path": "timed", "frame_times": [0, 0.4, 1.1, 3.0]} | CHOICE,
+    "when": {"path": "videos/world3-0000.mp4"} | WHEN,
+    "ocr": {"path": "still.png", "problem_type": "OCR", "problem": "What?", "solution": "red"},
+    "n": {"path": "still.png", "problem_type": "numerical", "problem": "Count?", "solution": "2"},
+    "r": {"path": "big.jpg", "problem_type": "regression", "problem": "Size?", "solution": 2.5},
+    "f": {"path": "big.jpg", "problem_type": "free-form", "problem": "What?", "solution": "red"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +70,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(count):
             Image.new("RGB", (64, 48), (40 * number, 0, 0)).save(root / "world" / name / f"{number:05d}.jpg")
     with table.open("a") as file:
-        file.write("".join(json.dumps(row) + "\n" for row in EXTRA))
+        file.writelines(json.dumps({"problem_id": name} | row) + "\n" for name, row in EXTRA.items())
     out = root / "built"
     summary = build([table], data_root=table.parent, out=out, settings=SETTINGS, observer=Notes(), workers=1)
     assert (summary.counts["samples"], summary.failures) == (2 + len(EXTRA), ())
@@ -178,9 +159,7 @@ def test_each_export_has_the_questions_pixels_and_times_that_were_trained_on(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model_type", sorted(TINY_MODELS))
-def test_three_steps_of_training_on_mixed_batches(
-    built: Path, tmp_path: Path, model_type: str, answering: Callable[[Policy], Policy]
-) -> None:
+def test_three_steps_of_training_on_mixed_batches(built: Path, tmp_path: Path, model_type: str) -> None:
     folder = TINY_MODELS[model_type](tmp_path / "model")
     settings = TrainSettings(
         data=DataSettings(questions_per_step=5),

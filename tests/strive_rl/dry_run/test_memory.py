@@ -26,6 +26,7 @@ from strive_rl.policy.architectures import ARCHITECTURES
 from strive_rl.policy.generate import Decoding
 from strive_rl.schema import Completion, Group
 from strive_rl.train.optimizer import Optimizer
+from tests.strive_rl.made.groups import make_group
 
 SETTINGS = TrainSettings(
     data=DataSettings(questions_per_step=1, variants=2),
@@ -68,9 +69,7 @@ def test_trainable_parameters_and_optimizer_state(any_policy: Policy, changed: d
 
 
 @pytest.mark.parametrize(("frame_pairs", "patches"), [("consecutive", 4), ("doubled", 8)])
-def test_video_tokens_are_those_of_a_prompt(
-    any_policy: Policy, make_group: Callable[..., Group], frame_pairs: Any, patches: int
-) -> None:
+def test_video_tokens_are_those_of_a_prompt(any_policy: Policy, frame_pairs: Any, patches: int) -> None:
     policy = replace(any_policy, settings=replace(any_policy.settings, frame_pairs=frame_pairs))
     (prompt,) = encode(policy, make_group(times=TIMES[:1], side=224))
     shape = read_shape(any_policy.name)
@@ -80,7 +79,7 @@ def test_video_tokens_are_those_of_a_prompt(
 
 
 def test_keys_and_values_of_prompts_and_completions(
-    any_policy: Policy, make_group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+    any_policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for the last token of a completion, whose keys nothing sees."""
     shape = read_shape(any_policy.name)
@@ -129,9 +128,7 @@ def kept_bytes(policy: Policy, group: Group) -> int:
 
 
 @pytest.mark.parametrize("gradient_checkpointing", [False, True])
-def test_activations_are_near_what_autograd_keeps(
-    any_policy: Policy, make_group: Callable[..., Group], gradient_checkpointing: bool
-) -> None:
+def test_activations_are_near_what_autograd_keeps(any_policy: Policy, gradient_checkpointing: bool) -> None:
     """Within a third. With recomputation the estimate has one layer at work besides, which is not kept."""
     settings = with_policy(gradient_checkpointing=gradient_checkpointing)
     policy = load_policy(any_policy.name, settings.policy)

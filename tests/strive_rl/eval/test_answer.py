@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from strive_rl.eval.table import vote_lines
 from strive_rl.policy import Policy, RngKey, Sampling
 from strive_rl.policy.encode import user_text
 from strive_rl.schema import Completion, Prompt, PromptStyle
+from tests.strive_rl.made.models import answering
 from tests.strive_rl.made.shards import made_sample
 
 SETTINGS = EvalSettings(policy=PolicySettings(device="cpu"), max_new_tokens=3)
@@ -64,9 +65,7 @@ def test_the_wording_reaches_the_prompt(tiny_policy: Policy) -> None:
     assert lengths[1] == []
 
 
-def test_sampled_answers_follow_from_seed_and_position_alone(
-    tiny_policy: Policy, answering: Callable[[Policy], Policy]
-) -> None:
+def test_sampled_answers_follow_from_seed_and_position_alone(tiny_policy: Policy) -> None:
     policy, settings = answering(tiny_policy), replace(SETTINGS, temperature=3.0, completions=6)
 
     def texts(some: list[Asked], seed: int = 0) -> list[tuple[str, ...]]:

@@ -17,7 +17,9 @@ from strive_rl.common import distributed, jsonl
 from strive_rl.eval import answer_log
 from strive_rl.eval.answer_log import AnswerContext, answered, pending_of, video_batches_of
 from strive_rl.policy import Policy
+from tests.strive_data.made.samples import a_failure
 from tests.strive_rl.eval.made_benchmark import QUICK
+from tests.strive_rl.made.models import answering
 from tests.strive_rl.made.shards import made_sample
 
 
@@ -123,18 +125,12 @@ def results(*, broken: int = -1) -> list[VideoResult]:
 
 
 def failed(sample: Sample) -> FailedRow:
-    return FailedRow(
-        sample_id=sample.meta.question.sample_id,
-        row=0,
-        video=sample.meta.question.video,
-        stage="decode",
-        kind=FailureKind.NO_MOOV,
-        message="cut off",
-    )
+    asked = sample.meta.question
+    return a_failure(asked.sample_id, FailureKind.NO_MOOV, video=asked.video)
 
 
 @pytest.fixture
-def context(tiny_policy: Policy, answering: Callable[[Policy], Policy]) -> AnswerContext:
+def context(tiny_policy: Policy) -> AnswerContext:
     questions = [question for result in results() for _, question in result.job.rows]
     items = {q.sample_id: Item(question=q, tags={"source": "made"}) for q in questions}
     return AnswerContext(policy=answering(tiny_policy), benchmark=CUSTOM, items=items, settings=SETTINGS)

@@ -11,7 +11,6 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,7 +20,6 @@ from strive_rl.benchmarks.rules.choices import VIDEOMME
 from strive_rl.common import distributed, jsonl
 from strive_rl.eval import on_benchmark as launching
 from strive_rl.eval.on_benchmark import (
-    benchmark_table,
     evaluate_benchmark,
     finished_results,
     launch,
@@ -102,62 +100,8 @@ def test_what_is_finished_is_reported_again_without_its_videos(tmp_path: Path, t
         finished_results(out, task=replace(task, settings=replace(QUICK, bootstrap_resamples=60)))
     shutil.copytree(out, tmp_path / "before")
     gained = finished_results(out, task=task, baseline=tmp_path / "before")
-    assert gained is not None
     assert gained["baseline"]["uniform"]["overall"]["difference"]["mean"] == 0
     assert jsonl.read_json(out / "results.json") == gained
-
-
-def estimate(mean: float) -> dict[str, Any]:
-    return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "questions": 8, "videos": 4}
-
-
-def column(mean: float) -> dict[str, Any]:
-    return {
-        "title": "VideoMME",
-        "conventions": {"official": ""},
-        "overall": {"official": estimate(mean)},
-        "by": {},
-        "notes": [],
-    }
-
-
-def gain(difference: float) -> dict[str, Any]:
-    test = {"won": 3, "lost": 1, "tied": 4, "p": 0.625}
-    return {
-        "title": "VideoMME",
-        "convention": "official",
-        "overall": {"difference": estimate(difference), "a": estimate(0.5), "b": estimate(0.75)},
-        "readings": {},
-        "sign_test": test,
-        "sign_test_videos": test,
-        "by": {},
-        "notes": [],
-    }
-
-
-def test_columns_then_gains_then_what_has_no_answer() -> None:
-    results = {
-        "columns": {"uniform": column(0.5), "peaks": column(0.75)},
-        "gains": {"peaks": gain(0.25)},
-        "baseline": {"uniform": gain(0.125)},
-        "failures": {"missing": 2, "timeout": 1},
-        "missing": "exclude",
-    }
-    lines = benchmark_table(results).split("\n")
-    heads = [line for line in lines if "frames" in line]
-    assert heads == [
-        "uniform frames",
-        "peaks frames",
-        "peaks − uniform frames, of the same model, by the choice of frames alone: not a gain of training",
-        "this − baseline, uniform frames",
-    ]
-    assert sum("+25.00" in line for line in lines) == 1
-    assert sum("+12.50" in line for line in lines) == 1
-    assert lines[-1] == (
-        "questions without an answer: 2 missing, 1 timeout (failures.jsonl); they are left out of the mean"
-    )
-    bare = {"columns": {"uniform": column(0.5)}, "gains": {}, "failures": {}, "missing": "wrong"}
-    assert "without an answer" not in benchmark_table(bare)
 
 
 SMALL = [
@@ -175,15 +119,7 @@ def test_an_own_table_with_named_columns_and_one_video_by_two_names(
     (tmp_path / "own.csv").write_text(
         "clip,ask,say\nv0,Is it red?,yes\nv0.mp4,And blue?,no\nv1,How many?,2\n"
     )
-    command = [
-        "eval",
-        "--benchmark",
-        "own",
-        "--data-root",
-        tmp_path / "root" / "videos",
-        "--model",
-        tiny_folder,
-    ]
+    command = ["eval", "--benchmark", "own", "--data-root", tmp_path / "root/videos", "--model", tiny_folder]
     command += ["--annotations", tmp_path / "own.csv", "--out", tmp_path / "out", *SMALL]
     assert typed(*command) == 2
     assert "name it with --columns answer=COLUMN" in capfd.readouterr().err
@@ -286,14 +222,7 @@ def test_wrong_input_is_one_line(
     cases = [
         (["--benchmark", "vidomme", "--data-root", tmp_path], "did you mean 'videomme'"),
         (["--benchmark", "videomme"], "give --data-root"),
-        (
-            ["--shards", "s", "--frames", "4", "--workers", "2"],
-            "--shards: --frames, --workers: only for --bench",
-        ),
-        (
-            ["--shards", "s", "--prompt", "direct", "--data-root", "."],
-            "--shards: --prompt, --data-root: only",
-        ),
+        (["--shards", "s", "--prompt", "direct", "--workers", "2"], "--prompt, --workers: only for --bench"),
         ([], "give --shards (samples of a build), or --benchmark"),
         (["--benchmark", "own", "--data-root", tmp_path], "own: give --annotations"),
         (

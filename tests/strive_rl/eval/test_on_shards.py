@@ -22,11 +22,6 @@ SETTINGS = EvalSettings(
 )
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
-    return make_shards(tmp_path_factory.mktemp("evaluate") / "shards")
-
-
 def row(sample: int, accuracy: float, seen: bool | None, sampler: str = "uniform") -> dict[str, Any]:
     return {
         "sample_id": f"q{sample}",

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from strive_data.errors import SettingsError, UsageError
-from strive_data.schema import Question
-from strive_rl.benchmarks.items import Benchmark, Item
-from strive_rl.benchmarks.predictions import Prediction, join
+from strive_rl.benchmarks.items import Benchmark
 from strive_rl.benchmarks.rules.choices import PERCEPTIONTEST
 from strive_rl.benchmarks.rules.open_answers import CUSTOM, MMVU
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
@@ -24,18 +23,11 @@ QUICK = ScoreSettings(bootstrap_resamples=50)
 
 
 def annotation(tmp_path: Path) -> Path:
+    common = {"problem_type": "multiple choice", "options": ["A. x", "B. y"]}
     rows = [
-        {
-            "problem_id": i,
-            "problem": f"Question {i}?",
-            "problem_type": "multiple choice",
-            "path": f"v{i // 2}.mp4",
-        }
-        | {
-            "options": ["A. x", "B. y"],
-            "solution": "B" if i != 5 else "Z",
-            "data_source": "one" if i < 3 else "two",
-        }
+        common
+        | {"problem_id": i, "problem": f"Question {i}?", "path": f"v{i // 2}.mp4"}
+        | {"solution": "B" if i != 5 else "Z", "data_source": "one" if i < 3 else "two"}
         for i in range(6)
     ]
     file = tmp_path / "own.json"
@@ -56,30 +48,26 @@ def run(
     return score([file], tmp_path / out, benchmark=benchmark, **of)
 
 
-def test_missing_and_unusable_count_as_wrong_and_it_is_said(tmp_path: Path) -> None:
-    results = run(tmp_path, answers(tmp_path, "B", "A", "The answer is B"))
-    assert results["overall"]["accuracy"]["mean"] == pytest.approx(2 / 6)
-    assert results["overall"]["accuracy"]["questions"] == 6
-    counted = {
-        name: results["counts"][name] for name in ("questions", "answered", "missing", "unusable_rows")
-    }
-    assert counted == {"questions": 6, "answered": 3, "missing": 2, "unusable_rows": 1}
-    assert "without a usable row or answer: 3 of 6 questions; they count as wrong." in results["notes"]
+@pytest.mark.parametrize(
+    ("missing", "mean", "questions", "said"),
+    [("wrong", 2 / 6, 6, "they count as wrong"), ("exclude", 2 / 3, 3, "they are left out of the mean")],
+)
+def test_missing_and_unusable_count_as_wrong_or_leave_the_mean(
+    tmp_path: Path, missing: Any, mean: float, questions: int, said: str
+) -> None:
+    settings = replace(QUICK, missing=missing)
+    results = run(tmp_path, answers(tmp_path, "B", "A", "The answer is B"), settings=settings)
+    accuracy = results["overall"]["accuracy"]
+    assert (accuracy["mean"], accuracy["questions"]) == (pytest.approx(mean), questions)
+    counted = {"questions": 6, "answered": 3, "missing": 2, "unusable_rows": 1}
+    assert results["counts"] | counted == results["counts"]
+    assert f"without a usable row or answer: 3 of 6 questions; {said}." in results["notes"]
     assert results["by"]["source"]["one"]["accuracy"]["mean"] == pytest.approx(2 / 3)
-
-
-def test_or_they_leave_the_mean_and_that_is_said(tmp_path: Path) -> None:
-    settings = ScoreSettings(missing="exclude", bootstrap_resamples=50)
-    results = run(tmp_path, answers(tmp_path, "B", "A", "B"), settings=settings)
-    assert results["overall"]["accuracy"]["mean"] == pytest.approx(2 / 3)
-    assert (
-        "without a usable row or answer: 3 of 6 questions; they are left out of the mean." in results["notes"]
-    )
 
 
 def test_of_several_predictions_one_is_elected(tmp_path: Path) -> None:
     """From lines, from a list of answers, and from several files; without an id round by round."""
-    voting = ScoreSettings(bootstrap_resamples=50, vote=True)
+    voting = replace(QUICK, vote=True)
     file = answers(tmp_path, "A", "B", name="one.jsonl")
     jsonl.append(file, [{"sample_id": "0", "output": output} for output in ("B", "I say B")])
     jsonl.append(file, [{"sample_id": "2", "output": "A", "outputs": ["A", "B", "B"]}])
@@ -107,30 +95,8 @@ def test_our_voted_predictions_count_as_elected_or_vote_again(tmp_path: Path) ->
     file = tmp_path / "own.jsonl"
     jsonl.append(file, [line | {"logprobs": [-1.0, -2.0, -0.1]}])
     assert run(tmp_path, file)["overall"]["accuracy"]["mean"] == pytest.approx(1 / 6)
-    again = run(tmp_path, file, out="again", settings=ScoreSettings(bootstrap_resamples=50, vote=True))
+    again = run(tmp_path, file, out="again", settings=replace(QUICK, vote=True))
     assert again["overall"]["accuracy"]["mean"] == 0.0
-
-
-def test_predictions_of_questions_that_agree_are_elected_round_by_round() -> None:
-    items = [Item(question=question(i)) for i in range(2)]
-    given = [
-        Prediction(place=str(n), output=text, video="v.mp4", question="Which?")
-        for n, text in enumerate(["A", "B", "C", "B", "A", "B"])
-    ]
-    joined = join(items, given, lambda item, mine: mine[-1])
-    assert {name: each.place for name, each in joined.predictions.items()} == {"q0": "4", "q1": "5"}
-    assert joined.voters == 6
-
-
-def question(number: int) -> Question:
-    return Question(
-        sample_id=f"q{number}",
-        video="v.mp4",
-        question="Which?",
-        options=(),
-        answer="1",
-        problem_type="numerical",
-    )
 
 
 def test_bad_and_unknown_predictions_are_counted(tmp_path: Path) -> None:
@@ -168,13 +134,8 @@ def test_every_question_is_written_with_its_output(tmp_path: Path) -> None:
 def test_predictions_that_hold_their_questions_need_no_annotation(tmp_path: Path) -> None:
     whole = {"question": "Q?", "answer": "B", "problem_type": "multiple choice", "options": ["A. x", "B. y"]}
     file = tmp_path / "whole.jsonl"
-    jsonl.append(
-        file,
-        [
-            {"sample_id": "1", "output": "B", "video": "v.mp4", "sampler": "uniform", "times": [0.5, 2]}
-            | whole
-        ],
-    )
+    whole |= {"sample_id": "1", "output": "B", "video": "v.mp4", "sampler": "uniform"}
+    jsonl.append(file, [whole | {"times": [0.5, 2]}])
     results = run(tmp_path, file, annotations=())
     assert results["overall"]["accuracy"]["mean"] == 1
     assert any("No annotation was given" in note for note in results["notes"])

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from typing import Any
+
+from strive_rl.eval.on_benchmark import benchmark_table
 from strive_rl.eval.table import aligned, compare_table, results_table, score_table
 
 
@@ -95,23 +98,47 @@ def test_total_categories_judge_and_notes() -> None:
     ]
 
 
-def test_a_difference_with_its_tests() -> None:
+def difference(mean: float) -> dict[str, Any]:
+    """A comparison on 8 questions, under two conventions."""
     test = {"won": 5, "lost": 1, "tied": 2, "p": 0.21875}
-    overall = {"difference": estimate(0.5, 8), "a": estimate(0.25), "b": estimate(0.75)}
-    results = {
-        "title": "Bench",
-        "convention": "official",
-        "overall": overall,
-        "readings": {"official": overall, "robust": overall},
-        "sign_test": test,
-        "sign_test_videos": test,
-        "by": {},
-        "notes": [],
-    }
-    assert compare_table(results).split("\n") == [
+    overall = {"difference": estimate(mean, 8), "a": estimate(0.25), "b": estimate(0.75)}
+    made = {"title": "Bench", "convention": "official", "overall": overall, "by": {}, "notes": []}
+    readings = {"official": overall, "robust": overall}
+    return made | {"readings": readings, "sign_test": test, "sign_test_videos": test}
+
+
+def test_a_difference_with_its_tests() -> None:
+    assert compare_table(difference(0.5)).split("\n") == [
         "B − A     points   95 % interval      A      B  won  lost  questions",
         "Bench     +50.00  +40.0 to +60.0  25.00  75.00    5     1          8",
         "  robust  +50.00  +40.0 to +60.0  25.00  75.00                     8",
         "sign test over questions, taken as independent: p = 0.219 (5 won, 1 lost, 2 tied)",
         "sign test over videos: p = 0.219 (5 won, 1 lost, 2 tied)",
     ]
+
+
+def test_columns_then_gains_then_what_has_no_answer() -> None:
+    column = {"title": "Bench", "conventions": {"official": ""}, "by": {}, "notes": []}
+    column |= {"overall": {"official": estimate(0.5)}}
+    results = {
+        "columns": {"uniform": column, "peaks": column},
+        "gains": {"peaks": difference(0.25)},
+        "baseline": {"uniform": difference(0.125)},
+        "failures": {"missing": 2, "timeout": 1},
+        "missing": "exclude",
+    }
+    lines = benchmark_table(results).split("\n")
+    heads = [line for line in lines if "frames" in line]
+    assert heads == [
+        "uniform frames",
+        "peaks frames",
+        "peaks − uniform frames, of the same model, by the choice of frames alone: not a gain of training",
+        "this − baseline, uniform frames",
+    ]
+    assert sum(line.startswith("Bench     +25.00") for line in lines) == 1
+    assert sum(line.startswith("Bench     +12.50") for line in lines) == 1
+    assert lines[-1] == (
+        "questions without an answer: 2 missing, 1 timeout (failures.jsonl); they are left out of the mean"
+    )
+    bare = {"columns": {"uniform": column}, "gains": {}, "failures": {}, "missing": "wrong"}
+    assert "without an answer" not in benchmark_table(bare)

@@ -6,6 +6,7 @@ the weights are redrawn: q, k with deviation .25, v, o .1, embeddings .3; linear
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from transformers import (
     Qwen3VLProcessor,
     Qwen3VLVideoProcessor,
 )
+
+from strive_rl.policy import Policy
 
 SPECIAL = {
     "eos_token": "<|im_end|>",
@@ -296,3 +299,11 @@ def redraw(model: torch.nn.Module, seed: int, spread: float = 1.0) -> None:
             part = next((part for part in deviations if part in name), "")
             deviation = deviations.get(part, 0.1)
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * deviation)
+
+
+def answering(policy: Policy) -> Policy:
+    """The policy of a tiny model, which says nothing but whole answers, one letter, or the end."""
+    allowed = policy.tokenizer.convert_tokens_to_ids([*ANSWERS, "x", SPECIAL["eos_token"]])
+    suppressed = torch.ones_like(policy.suppressed)
+    suppressed[allowed] = False
+    return replace(policy, suppressed=suppressed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
 from strive_rl.schema import Completion, Group, SampleRef
 from strive_rl.train.trainer import with_advantages
 from strive_rl.train.update import learned_part
+from tests.strive_rl.made.groups import make_group
 
 TWO_VIEWS = ((0.5, 1.0, 4.0, 9.5), (0.0, 2.0, 3.0, 5.0))
 TEMPERATURE = 4.0
@@ -38,7 +39,7 @@ def rewarded(
     return done
 
 
-def rolled_out(policy: Policy, make_group: Callable[..., Group], questions: int = 4) -> list[Group]:
+def rolled_out(policy: Policy, questions: int = 4) -> list[Group]:
     """Two variants and four completions of each question."""
     groups = [
         replace(make_group(f"q{i}", TWO_VIEWS, seed=i), ref=SampleRef(position=i, epoch=0))

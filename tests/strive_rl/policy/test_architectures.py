@@ -3,7 +3,6 @@ size of a frame, its placeholder, times in the positions)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from strive_rl.policy.encode import features, model_inputs, user_text
 from strive_rl.policy.packing import PackedRow
 from strive_rl.policy.policy import Clip
 from strive_rl.schema import Group
+from tests.strive_rl.made.groups import make_group
 from tests.strive_rl.made.models import save_tiny_qwen3_vl
 
 HOURS = (0.25, 1.25, 3600.0, 3660.0, 10799.9, 10800.0)
@@ -53,7 +53,7 @@ def by_processor(policy: Policy, group: Group) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("side", [32, 64, 60])
 @pytest.mark.parametrize("max_pixels", [128 * 28 * 28, 2048])
 def test_ids_pixels_and_positions_are_those_of_the_processor_and_the_model(
-    policy: Policy, make_group: Callable[..., Group], side: int, max_pixels: int
+    policy: Policy, side: int, max_pixels: int
 ) -> None:
     policy = replace(policy, settings=replace(policy.settings, max_pixels=max_pixels))
     group = make_group(times=(HOURS,), side=side)
@@ -70,16 +70,14 @@ def test_ids_pixels_and_positions_are_those_of_the_processor_and_the_model(
     np.testing.assert_array_equal(prompt.positions, positions[:, 0])
 
 
-def test_the_mean_time_of_each_pair_is_written_before_it(
-    policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_the_mean_time_of_each_pair_is_written_before_it(policy: Policy) -> None:
     (prompt,) = encode(policy, make_group(times=(HOURS,), side=32))
     text = policy.tokenizer.decode(prompt.ids)
     assert "<0.8 seconds><|vision_start|><|video_pad|><|vision_end|><3630.0 seconds>" in text
     assert "<10800.0 seconds><|vision_start|><|video_pad|><|vision_end|>" in text
 
 
-def test_pixels_are_bounded_by_the_clip(policy: Policy, make_group: Callable[..., Group]) -> None:
+def test_pixels_are_bounded_by_the_clip(policy: Policy) -> None:
     """Sixteen frames of 64×64 keep their size under a limit of 64·64 a frame, not below it."""
     times = (tuple(float(t) for t in range(16)),)
     assert policy.architecture.pixel_limit(1000, 8) == 8000
@@ -91,9 +89,7 @@ def test_pixels_are_bounded_by_the_clip(policy: Policy, make_group: Callable[...
     assert less.grid == (8, 2, 2)
 
 
-def test_deep_features_enter_where_the_plain_forward_puts_them(
-    policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_deep_features_enter_where_the_plain_forward_puts_them(policy: Policy) -> None:
     """Negative control: without them, other states."""
     (prompt,) = encode(policy, make_group(times=(HOURS,), side=64))
     (made,) = features(policy, [prompt])

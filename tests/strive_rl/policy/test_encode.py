@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,22 +10,16 @@ import pytest
 import torch
 
 from strive_data.errors import SampleError, UsageError
-from strive_data.schema import PROBLEM_TYPES, Question
+from strive_data.schema import PROBLEM_TYPES
 from strive_rl.policy import Policy, encode
 from strive_rl.policy.encode import DIRECT, THINK, user_text
-from strive_rl.schema import ANSWER_FORM, Group, PromptStyle
+from strive_rl.schema import ANSWER_FORM, PromptStyle
+from tests.strive_data.made.samples import a_question
+from tests.strive_rl.made.groups import make_group
 
 
 def question(problem_type, options=()):
-    return Question(
-        sample_id="1",
-        video="v.mp4",
-        question="  Which fruit? ",
-        answer="SECRET",
-        problem_type=problem_type,
-        options=options,
-        evidence_spans=((12.5, 13.5),),
-    )
+    return a_question(question="  Which fruit? ", answer="SECRET", problem_type=problem_type, options=options)
 
 
 def test_options_stand_one_a_line_between_question_and_instruction():
@@ -46,22 +39,14 @@ def test_every_type_has_its_line_and_no_text_gives_the_answer_away(problem_type)
 
 def test_a_wording_asks_at_once_or_for_another_form():
     asked = question("free-form")
-    assert user_text(asked, PromptStyle(reason=False)).split("\n") == [
-        "Which fruit?",
-        DIRECT,
-        ANSWER_FORM["free-form"],
-    ]
-    assert user_text(asked, PromptStyle(form="Say yes or no.")).split("\n") == [
-        "Which fruit?",
-        THINK,
-        "Say yes or no.",
-    ]
+    direct = user_text(asked, PromptStyle(reason=False)).split("\n")
+    assert direct == ["Which fruit?", DIRECT, ANSWER_FORM["free-form"]]
+    formed = user_text(asked, PromptStyle(form="Say yes or no.")).split("\n")
+    assert formed == ["Which fruit?", THINK, "Say yes or no."]
     assert user_text(asked, PromptStyle()) == user_text(asked)
 
 
-def test_ids_and_pixels_are_those_of_the_processor(
-    tiny_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_ids_and_pixels_are_those_of_the_processor(tiny_policy: Policy) -> None:
     group = make_group(side=56)
     (prompt,) = encode(tiny_policy, group)
     content = [{"type": "video"}, {"type": "text", "text": user_text(group.question)}]
@@ -81,18 +66,14 @@ def test_ids_and_pixels_are_those_of_the_processor(
     assert prompt.grid == tuple(whole["video_grid_thw"][0].tolist()) == (2, 4, 4)
 
 
-def test_small_frames_are_not_enlarged_and_none_is_left_out(
-    tiny_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_small_frames_are_not_enlarged_and_none_is_left_out(tiny_policy: Policy) -> None:
     times = tuple(float(t) for t in range(40))
     (prompt,) = encode(tiny_policy, make_group(times=(times,), side=28))
     assert prompt.grid == (20, 2, 2)
     assert prompt.is_video.sum() == 20
 
 
-def test_the_times_of_each_view_reach_the_positions(
-    tiny_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_the_times_of_each_view_reach_the_positions(tiny_policy: Policy) -> None:
     near, far = encode(tiny_policy, make_group(times=((0.0, 1.0, 2.0, 3.0), (0.0, 1.0, 2.0, 30.0))))
     assert near.ids.tolist() == far.ids.tolist()
     first = int(np.flatnonzero(near.is_video)[0])
@@ -106,7 +87,7 @@ def test_the_times_of_each_view_reach_the_positions(
     ids=["odd", "doubled"],
 )
 def test_frames_are_repeated_as_if_the_view_held_them_so(
-    any_policy: Policy, make_group: Callable[..., Group], pairs: str, order: list[int]
+    any_policy: Policy, pairs: str, order: list[int]
 ) -> None:
     """The last of an odd number; and each, so that it has a patch and its exact time."""
     group = make_group(times=((0.0, 1.0, 4000.0),))
@@ -120,9 +101,7 @@ def test_frames_are_repeated_as_if_the_view_held_them_so(
     np.testing.assert_array_equal(given.positions, expected.positions)
 
 
-def test_neighbours_are_merged_as_the_view_pairs_them(
-    any_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_neighbours_are_merged_as_the_view_pairs_them(any_policy: Policy) -> None:
     group = make_group(times=((0.0, 1.0, 4000.0, 4001.0),))
     view = replace(group.views[0], paired=True)
     (given,) = encode(paired(any_policy, "neighbours"), replace(group, views=(view,)))
@@ -136,25 +115,19 @@ def paired(policy: Policy, frame_pairs: Any) -> Policy:
     return replace(policy, settings=replace(policy.settings, frame_pairs=frame_pairs))
 
 
-def test_a_long_prompt_is_refused_not_cut(any_policy: Policy, make_group: Callable[..., Group]) -> None:
+def test_a_long_prompt_is_refused_not_cut(any_policy: Policy) -> None:
     short = replace(any_policy, settings=replace(any_policy.settings, max_prompt_tokens=100))
-    with pytest.raises(
-        SampleError, match=r"question q1: prompt of \d+ tokens, policy.max_prompt_tokens is 100"
-    ):
+    with pytest.raises(SampleError, match=r"q1: prompt of \d+ tokens, policy.max_prompt_tokens is 100"):
         encode(short, make_group())
 
 
-def test_or_stops_the_run_where_that_is_asked_for(
-    any_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_or_stops_the_run_where_that_is_asked_for(any_policy: Policy) -> None:
     settings = replace(any_policy.settings, max_prompt_tokens=100, over_length="stop")
     with pytest.raises(UsageError, match=r"question q1: prompt of \d+ tokens, .* set over_length=drop"):
         encode(replace(any_policy, settings=settings), make_group())
 
 
-def test_views_of_different_lengths_keep_their_order(
-    any_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_views_of_different_lengths_keep_their_order(any_policy: Policy) -> None:
     group = make_group(times=((0.0, 1.0), (0.0, 1.0, 2.0, 3.0), (5.0, 9.0)))
     together = encode(any_policy, group)
     assert [prompt.grid[0] for prompt in together] == [1, 2, 1]

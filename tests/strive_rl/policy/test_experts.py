@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ from strive_rl.policy import Policy, Prompt, Sampling, encode, load_policy, logp
 from strive_rl.policy.architectures.experts import published, take_load
 from strive_rl.policy.lora import adapter_weights
 from strive_rl.rollout.groups import load_engine
-from strive_rl.schema import Group
 from strive_rl.train import checkpoint
 from tests.strive_rl.dry_run import test_memory
+from tests.strive_rl.made.groups import make_group
 from tests.strive_rl.made.models import DENSE, TINY_MODELS
 from tests.strive_rl.policy import test_generate, test_logprobs, test_lora
 
@@ -83,9 +82,7 @@ def test_square_experts_stay() -> None:
     assert published("a.mlp.experts.down_proj", square) is square
 
 
-def test_what_routers_do_is_counted_in_the_update_alone(
-    any_folder: Path, make_group: Callable[..., Group]
-) -> None:
+def test_what_routers_do_is_counted_in_the_update_alone(any_folder: Path) -> None:
     """Against the logits of transformers' own router, layer by layer."""
     policy = load_policy(str(any_folder), PolicySettings(device="cpu"))
     (prompt,) = with_features(policy, encode(policy, make_group()))
@@ -97,7 +94,6 @@ def test_what_routers_do_is_counted_in_the_update_alone(
         layer.mlp.gate.register_forward_hook(lambda module, inputs, output: logits.append(output[0]))
     logprobs(policy, [prompt], answers, 1.0)
     load = take_load(policy.model)
-    assert load is not None
     assert take_load(policy.model) is None
     fed = len(prompt.ids) + sum(len(answer.ids) - 1 for answer in answers[0])
     # The last layer computes the kept columns alone.

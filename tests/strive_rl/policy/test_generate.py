@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from strive_rl.policy import (
 from strive_rl.policy.architectures.qwen_vl import Qwen25VL
 from strive_rl.policy.generate import PACE, RngKey, pick
 from strive_rl.policy.logprobs import mask, sampled_logprobs
-from strive_rl.schema import Group
+from tests.strive_rl.made.groups import make_group
 
 GOLDEN = [0.867713861156389, 0.6105935386292665]
 
@@ -81,7 +80,7 @@ def test_probabilities_beside_which_float32_would_be_blind() -> None:
 
 
 @pytest.fixture(scope="module")
-def prompts(any_policy: Policy, make_group: Callable[..., Group]) -> list[Prompt]:
+def prompts(any_policy: Policy) -> list[Prompt]:
     """Four prompts of different lengths and grids, over hours, so that they are padded."""
     long = make_group(times=((0.5, 9.5), (1.0, 2.0, 3.0, 4.0, 3600.0, 9000.5), (0.0, 1.0, 2.0, 3.0)), side=60)
     prompts = encode(any_policy, long) + encode(any_policy, make_group(times=((5.0, 7200.0),), side=32))
@@ -223,9 +222,7 @@ def test_the_entropy_is_the_mean_surprise(any_policy: Policy, prompts: list[Prom
     assert all(len(answer.entropies) == len(answer.ids) for answer in longer)
 
 
-def test_probabilities_that_are_not_numbers_are_refused(
-    tiny_folder: Path, make_group: Callable[..., Group]
-) -> None:
+def test_probabilities_that_are_not_numbers_are_refused(tiny_folder: Path) -> None:
     policy = load_policy(str(tiny_folder), PolicySettings(device="cpu"))
     ready = with_features(policy, encode(policy, make_group()))
     with torch.no_grad():

@@ -13,10 +13,12 @@ import torch
 from PIL import Image
 
 from strive_data.errors import SampleError
-from strive_rl.policy import Policy, Prompt, encode
+from strive_rl.policy import Policy, encode
 from strive_rl.policy.encode import user_text, with_features
 from strive_rl.policy.logprobs import logprobs
 from strive_rl.schema import Completion, Group
+from tests.strive_rl.made.groups import make_group
+from tests.strive_rl.policy.test_logprobs import TEMPERATURE, plain
 
 MakeGroup = Callable[..., Group]
 SAID = [
@@ -24,7 +26,7 @@ SAID = [
 ]
 
 
-def image_group(make_group: MakeGroup, side: int = 64, **more: Any) -> Group:
+def image_group(side: int = 64, **more: Any) -> Group:
     group = make_group(times=((0.0,),), side=side, **more)
     return replace(group, views=(replace(group.views[0], still=True),))
 
@@ -46,10 +48,10 @@ def by_processor(policy: Policy, group: Group) -> Any:
 
 @pytest.mark.parametrize(("side", "max_pixels"), [(28, 128 * 28 * 28), (84, 128 * 28 * 28), (120, 4096)])
 def test_ids_pixels_and_positions_are_those_of_the_processor_and_the_model(
-    any_policy: Policy, make_group: MakeGroup, side: int, max_pixels: int
+    any_policy: Policy, side: int, max_pixels: int
 ) -> None:
     policy = replace(any_policy, settings=replace(any_policy.settings, max_pixels=max_pixels))
-    group = image_group(make_group, side)
+    group = image_group(side)
     (prompt,) = encode(policy, group)
     whole = by_processor(policy, group)
     assert prompt.ids.tolist() == whole["input_ids"][0].tolist()
@@ -64,10 +66,8 @@ def test_ids_pixels_and_positions_are_those_of_the_processor_and_the_model(
     np.testing.assert_array_equal(prompt.positions, positions[:, 0])
 
 
-def test_the_prompt_speaks_of_an_image_in_its_tokens_and_its_words(
-    any_policy: Policy, make_group: MakeGroup
-) -> None:
-    group = image_group(make_group, side=32)
+def test_the_prompt_speaks_of_an_image_in_its_tokens_and_its_words(any_policy: Policy) -> None:
+    group = image_group(side=32)
     (prompt,) = encode(any_policy, replace(group, question=replace(group.question, problem_type="OCR")))
     text = any_policy.tokenizer.decode(prompt.ids)
     assert "user\n<|vision_start|><|image_pad|><|vision_end|>Which?" in text
@@ -77,10 +77,8 @@ def test_the_prompt_speaks_of_an_image_in_its_tokens_and_its_words(
 
 
 @pytest.mark.parametrize("pairs", ["doubled", "neighbours"])
-def test_an_image_is_one_patch_however_frames_are_paired(
-    any_policy: Policy, make_group: MakeGroup, pairs: Any
-) -> None:
-    group = image_group(make_group)
+def test_an_image_is_one_patch_however_frames_are_paired(any_policy: Policy, pairs: Any) -> None:
+    group = image_group()
     (once,) = encode(any_policy, group)
     twice = replace(group.views[0], frames=group.views[0].frames[[0, 0]], times=np.zeros(2), paired=True)
     policy = replace(any_policy, settings=replace(any_policy.settings, frame_pairs=pairs))
@@ -89,43 +87,26 @@ def test_an_image_is_one_patch_however_frames_are_paired(
     assert torch.equal(prompt.pixels, once.pixels)
 
 
-def test_a_question_with_a_vision_token_is_refused(any_policy: Policy, make_group: MakeGroup) -> None:
+def test_a_question_with_a_vision_token_is_refused(any_policy: Policy) -> None:
     """About an image as about a video."""
-    for group, token in product((image_group(make_group), make_group()), ("<|video_pad|>", "<|image_pad|>")):
+    for group, token in product((image_group(), make_group()), ("<|video_pad|>", "<|image_pad|>")):
         asked = replace(group.question, question=f"What is {token}?")
         with pytest.raises(SampleError, match="itself holds a vision token"):
             encode(any_policy, replace(group, question=asked))
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_packed_with_videos_each_is_read_as_transformers_reads_it(
-    any_policy: Policy, make_group: MakeGroup, frozen: bool
-) -> None:
+def test_packed_with_videos_each_is_read_as_transformers_reads_it(any_policy: Policy, frozen: bool) -> None:
     """An image between two videos in one row, against one plain forward for each."""
     prompts = [
         *encode(any_policy, make_group(side=56)),
-        *encode(any_policy, image_group(make_group, side=84, seed=1)),
+        *encode(any_policy, image_group(side=84, seed=1)),
         *encode(any_policy, make_group(times=((2.0, 9.0),), side=32, seed=2)),
     ]
     model = any_policy.architecture.model_class.from_pretrained(any_policy.name, attn_implementation="eager")
     given = with_features(any_policy, prompts) if frozen else prompts
     with torch.no_grad():
-        ours = logprobs(any_policy, given, [[said] for said in SAID], temperature=1.0)
+        ours = logprobs(any_policy, given, [[said] for said in SAID], TEMPERATURE)
         for i, (prompt, said) in enumerate(zip(prompts, SAID, strict=True)):
             theirs = plain(any_policy, model.eval(), prompt, said)
             torch.testing.assert_close(ours[i][: len(said.ids)], theirs, rtol=1e-4, atol=1e-4)
-
-
-def plain(policy: Policy, model: Any, prompt: Prompt, said: Completion) -> torch.Tensor:
-    ids = np.concatenate([prompt.ids, said.ids])
-    start = int(prompt.positions.max()) + 1
-    tail = np.tile(np.arange(start, start + len(said.ids)), (3, 1))
-    names = ("pixel_values", "image_grid_thw") if prompt.still else ("pixel_values_videos", "video_grid_thw")
-    output = model(
-        input_ids=torch.from_numpy(ids)[None],
-        position_ids=torch.from_numpy(np.concatenate([prompt.positions, tail], axis=1))[:, None],
-        use_cache=False,
-        **dict(zip(names, (prompt.pixels, torch.tensor([prompt.grid])), strict=True)),
-    )
-    logits = output.logits[0, len(prompt.ids) - 1 : -1].masked_fill(policy.suppressed, -torch.inf)
-    return torch.log_softmax(logits, dim=-1)[torch.arange(len(said.ids)), torch.tensor(said.ids)]

@@ -13,7 +13,8 @@ from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, Sampling, encode, load_policy, logprobs, sample, with_features
 from strive_rl.policy.architectures.linear_attention import Inputs, State, gated_delta
 from strive_rl.policy.logprobs import sampled_logprobs
-from strive_rl.schema import Completion, Group
+from strive_rl.schema import Completion
+from tests.strive_rl.made.groups import make_group
 from tests.strive_rl.made.models import TINY_MODELS
 
 ANSWER = [Completion(ids=(65, 66, 67, 68, 69), logprobs=(0.0,) * 5, text="", finished=True)] * 2
@@ -26,7 +27,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
 
 
 @pytest.fixture(scope="module")
-def prompts(policy: Policy, make_group: Callable[..., Group]) -> list[Prompt]:
+def prompts(policy: Policy) -> list[Prompt]:
     group = make_group(times=((0.5, 9.5), (1.0, 2.0, 3600.0, 9000.5)), side=60)
     return with_features(policy, encode(policy, group))
 

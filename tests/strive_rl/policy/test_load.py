@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from strive_rl.policy import Policy, load_policy
 from strive_rl.policy.encode import encode
 from strive_rl.policy.load import choose_device, choose_dtype, resized_frames, token_side
 from strive_rl.schema import View
-from tests.strive_rl.conftest import group
+from tests.strive_rl.made.groups import make_group
 
 CPU = PolicySettings(device="cpu")
 
@@ -96,55 +96,34 @@ def test_a_folder_that_is_no_whole_model_of_ours_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_config_that_is_not_json(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UsageError, match="cannot be read"):
-        load_policy(str(tmp_path), CPU)
-
-
-def hostile(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
-def truncated(path: Path, content: bytes) -> None:
-    path.write_bytes(path.read_bytes()[:-5000])
-
-
-def empty_head(path: Path, content: bytes) -> None:
-    path.write_bytes(content + path.read_bytes()[8:])
-
-
 @pytest.mark.parametrize(
-    ("name", "harm", "content", "message"),
+    ("name", "content", "message"),
     [
-        ("model.safetensors", truncated, b"", "cannot be read"),
-        ("model.safetensors", empty_head, b"\xff" * 8, "cannot be read"),
-        ("model.safetensors", hostile, b"", "cannot be read"),
-        ("tokenizer.json", hostile, b"[1]", "cannot be read"),
-        ("tokenizer_config.json", hostile, b"[1]", "cannot be read"),
-        ("processor_config.json", hostile, b"[1]", "cannot be read"),
-        ("generation_config.json", hostile, b"[1]", "cannot be read"),
-        ("generation_config.json", hostile, b'{"eos_token_id": "x"}', "eos_token_id"),
-        ("generation_config.json", hostile, b'{"eos_token_id": [1, 99999]}', "eos_token_id"),
-        ("config.json", hostile, b"[1]", "cannot be read"),
-        ("chat_template.jinja", hostile, b"{{ 1 / 0 }}", "chat template"),
-        ("chat_template.jinja", hostile, b"{% for", "chat template"),
-        ("chat_template.jinja", hostile, b"{{ raise_exception('no') }}", "chat template"),
-        ("chat_template.jinja", hostile, b"{{ ''.__class__.__mro__[1].__subclasses__() }}", "chat template"),
-        ("chat_template.jinja", hostile, b"{{ range(10 ** 9) | list }}", "chat template"),
+        ("model.safetensors", lambda whole: whole[:-5000], "cannot be read"),
+        ("model.safetensors", lambda whole: b"\xff" * 8 + whole[8:], "cannot be read"),
+        ("model.safetensors", b"", "cannot be read"),
+        ("tokenizer.json", b"[1]", "cannot be read"),
+        ("tokenizer_config.json", b"[1]", "cannot be read"),
+        ("processor_config.json", b"[1]", "cannot be read"),
+        ("generation_config.json", b"[1]", "cannot be read"),
+        ("generation_config.json", b'{"eos_token_id": "x"}', "eos_token_id"),
+        ("generation_config.json", b'{"eos_token_id": [1, 99999]}', "eos_token_id"),
+        ("config.json", b"[1]", "cannot be read"),
+        ("config.json", b"{", "cannot be read"),
+        ("chat_template.jinja", b"{{ 1 / 0 }}", "chat template"),
+        ("chat_template.jinja", b"{% for", "chat template"),
+        ("chat_template.jinja", b"{{ raise_exception('no') }}", "chat template"),
+        ("chat_template.jinja", b"{{ ''.__class__.__mro__[1].__subclasses__() }}", "chat template"),
+        ("chat_template.jinja", b"{{ range(10 ** 9) | list }}", "chat template"),
     ],
 )
 def test_a_damaged_or_hostile_file_is_one_line_with_the_model(
-    tiny_folder: Path,
-    tmp_path: Path,
-    name: str,
-    harm: Callable[[Path, bytes], None],
-    content: bytes,
-    message: str,
+    tiny_folder: Path, tmp_path: Path, name: str, content: Any, message: str
 ) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder, folder)
-    harm(folder / name, content)
+    harmed = folder / name
+    harmed.write_bytes(content(harmed.read_bytes()) if callable(content) else content)
     with pytest.raises(UsageError, match=message) as caught:
         load_policy(str(folder), CPU)
     assert str(folder) in str(caught.value)
@@ -198,5 +177,5 @@ def test_the_side_is_that_of_the_model(any_folder: Path) -> None:
     patch = policy.model.config.vision_config.patch_size
     for width, read in ((3 * side, 3 * side), (3 * side - 4, 3 * side)):
         views = (View(frames=np.zeros((2, 2 * side, width, 3), np.uint8), times=np.array([0.0, 1.0])),)
-        (prompt,) = encode(policy, replace(group(), views=views))
+        (prompt,) = encode(policy, replace(make_group(), views=views))
         assert (prompt.grid[1] * patch, prompt.grid[2] * patch) == (2 * side, read)

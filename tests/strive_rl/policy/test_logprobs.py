@@ -7,7 +7,6 @@ position ids, which it is given; those have tests of their own. Times are hours,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,8 @@ from strive_rl.policy import (
     with_features,
 )
 from strive_rl.policy.logprobs import distribution, mask, sampled_logprobs, token_logprobs
-from strive_rl.schema import Completion, Group
+from strive_rl.schema import Completion
+from tests.strive_rl.made.groups import make_group
 
 
 def test_log_softmax_over_what_may_be_sampled(tiny_policy: Policy) -> None:
@@ -104,7 +104,7 @@ def reference(any_policy: Policy) -> Any:
 
 
 @pytest.fixture(scope="module")
-def prompts(any_policy: Policy, make_group: Callable[..., Group]) -> list[Prompt]:
+def prompts(any_policy: Policy) -> list[Prompt]:
     """Three prompts of different lengths and grids, so that rows are padded."""
     near = make_group(times=((0.5, 1.0, 4.0, 9.5), (1.0, 2.0, 3600.0, 3604.0, 7200.0, 10800.5)), side=60)
     return encode(any_policy, near) + encode(
@@ -121,12 +121,12 @@ def plain(
     tail = np.tile(np.arange(start, start + len(answer.ids)), (3, 1))
     positions = np.concatenate([prompt.positions, tail], axis=1)
     positions = (positions * stretch).astype(np.int64)
+    names = ("pixel_values", "image_grid_thw") if prompt.still else ("pixel_values_videos", "video_grid_thw")
     output = model(
         input_ids=torch.from_numpy(ids)[None],
-        pixel_values_videos=prompt.pixels,
-        video_grid_thw=torch.tensor([prompt.grid]),
         position_ids=torch.from_numpy(positions)[:, None],
         use_cache=False,
+        **dict(zip(names, (prompt.pixels, torch.tensor([prompt.grid])), strict=True)),
     )
     logits = output.logits[0, len(prompt.ids) - 1 : -1].masked_fill(policy.suppressed, -torch.inf)
     picked = torch.log_softmax(logits / TEMPERATURE, dim=-1)
@@ -166,7 +166,7 @@ def test_wrong_positions_would_be_seen(any_policy: Policy, reference: Any, promp
     assert (right - stretched).abs().max() > 1e-2
 
 
-def test_other_times_and_other_pixels_are_seen(any_policy: Policy, make_group: Callable[..., Group]) -> None:
+def test_other_times_and_other_pixels_are_seen(any_policy: Policy) -> None:
     """Negative controls: the same frames at other times, other frames at the same times."""
     (here,), (later,) = (
         encode(any_policy, make_group(times=(times,), side=60))
@@ -223,7 +223,6 @@ def test_adapters_get_the_same_gradients_with_recomputation(any_folder: Path, pr
         logprobs(policy, with_features(policy, prompts), ANSWERS, TEMPERATURE).sum().backward()
         gradients.append([parameter.grad for _, parameter in policy.trainable()])
     for one, other in zip(*gradients, strict=True):
-        assert one is not None
         assert (one - other).norm() <= 1e-4 * other.norm() + 1e-9
     assert sum(bool(one.abs().max() > 1e-3) for one in gradients[0]) >= len(gradients[0]) // 2
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +24,7 @@ from strive_rl.policy.logprobs import sampled_logprobs
 from strive_rl.policy.lora import adapter_weights, load_adapters, merged_adapters, plain_weights
 from strive_rl.schema import Completion, Group
 from strive_rl.train import checkpoint
+from tests.strive_rl.made.groups import make_group
 
 RANK = 4
 ANSWERS = [[Completion(ids=(65, 66, 67, 256), logprobs=(0.0,) * 4, text="", finished=True)]]
@@ -47,9 +47,7 @@ def perturb(policy: Policy) -> None:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
 
 
-def test_adapters_start_as_the_identity_and_alone_are_trained(
-    adapted: Policy, any_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_adapters_start_as_the_identity_and_alone_are_trained(adapted: Policy, any_policy: Policy) -> None:
     names = [name for name, _ in adapted.trainable()]
     layers = adapted.model.model.language_model.layers
     linear = sum(hasattr(layer, "linear_attn") for layer in layers)
@@ -69,7 +67,7 @@ def test_they_start_the_same_in_every_run(adapted: Policy, any_folder: Path) -> 
 
 
 def test_a_checkpoint_is_a_plain_folder_that_says_the_same(
-    adapted: Policy, any_policy: Policy, make_group: Callable[..., Group], tmp_path: Path
+    adapted: Policy, any_policy: Policy, tmp_path: Path
 ) -> None:
     perturb(adapted)
     expected = answer_logprobs(adapted, make_group())
@@ -81,9 +79,7 @@ def test_a_checkpoint_is_a_plain_folder_that_says_the_same(
     torch.testing.assert_close(answer_logprobs(adapted, make_group()), expected, atol=0, rtol=0)
 
 
-def test_sampling_merges_the_adapters_and_restores_every_bit(
-    adapted: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_sampling_merges_the_adapters_and_restores_every_bit(adapted: Policy) -> None:
     """Samples have the log-probabilities of the training pass, which adds the adapters' output."""
     perturb(adapted)
     before = {name: weight.clone() for name, weight in adapted.model.state_dict().items()}

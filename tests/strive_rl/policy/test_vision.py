@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,24 +13,19 @@ from strive_rl.policy import Patches, Policy, encode, with_features
 from strive_rl.policy.encode import features, model_inputs
 from strive_rl.policy.packing import PackedRow
 from strive_rl.policy.policy import Grid
-from strive_rl.schema import Group
+from tests.strive_rl.made.groups import make_group
 
 
-def test_features_of_a_batch_are_those_of_each_alone(
-    any_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_features_of_a_batch_are_those_of_each_alone(any_policy: Policy) -> None:
     prompts = [*encode(any_policy, make_group(side=56)), *encode(any_policy, make_group(side=28, seed=1))]
     together = [prompt.features for prompt in with_features(any_policy, prompts)]
     for prompt, made in zip(prompts, together, strict=True):
         with torch.no_grad():
             (alone,) = features(any_policy, [prompt])
-        assert made is not None
         torch.testing.assert_close(made, alone, rtol=1e-5, atol=1e-6)
 
 
-def test_groups_that_share_a_view_share_its_pixels(
-    any_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_groups_that_share_a_view_share_its_pixels(any_policy: Policy) -> None:
     first = make_group("a")
     second = replace(first, question=replace(first.question, sample_id="b", question="Which other one?"))
     seen: Patches = {}
@@ -40,9 +35,7 @@ def test_groups_that_share_a_view_share_its_pixels(
     assert not np.array_equal(prompts[0].ids, prompts[1].ids)
 
 
-def test_each_distinct_frame_pair_is_read_once(
-    any_policy: Policy, make_group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_distinct_frame_pair_is_read_once(any_policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Views with frame pairs 0–3, 2–5 (in another order) and 0–1 of one video, and another size: six pairs of
     the first size and two of the other, whose features are those of each clip alone."""
     (whole,) = make_group(times=(tuple(float(i) for i in range(12)),), side=56).views
@@ -63,14 +56,11 @@ def test_each_distinct_frame_pair_is_read_once(
     made = [prompt.features for prompt in with_features(any_policy, prompts)]
     assert sorted(patches) == [2, 6]
     for one, other in zip(made, expected, strict=True):
-        assert one is not None
         assert other is not None
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_the_tower_gives_what_the_plain_one_gives(
-    any_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_the_tower_gives_what_the_plain_one_gives(any_policy: Policy) -> None:
     """Windows in one call and patches by a matrix product, against transformers' loop and convolution; frames
     whose last windows are smaller."""
     plain = any_policy.architecture.model_class.from_pretrained(any_policy.name, attn_implementation="eager")
@@ -83,9 +73,7 @@ def test_the_tower_gives_what_the_plain_one_gives(
         torch.testing.assert_close(made, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_our_embeddings_give_the_states_of_the_plain_forward(
-    any_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_our_embeddings_give_the_states_of_the_plain_forward(any_policy: Policy) -> None:
     (prompt,) = encode(any_policy, make_group())
     ids = torch.from_numpy(prompt.ids)[None]
     positions = torch.from_numpy(prompt.positions)[:, None]
@@ -101,9 +89,7 @@ def test_our_embeddings_give_the_states_of_the_plain_forward(
     torch.testing.assert_close(ours, plain.last_hidden_state, rtol=1e-5, atol=1e-5)
 
 
-def test_features_of_a_trained_tower_are_not_kept(
-    any_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_features_of_a_trained_tower_are_not_kept(any_policy: Policy) -> None:
     trained = replace(any_policy, settings=replace(any_policy.settings, train_vision=True))
     prompts = encode(any_policy, make_group())
     assert with_features(trained, prompts)[0].features is None

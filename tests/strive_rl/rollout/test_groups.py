@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +13,12 @@ from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.groups import encode_groups, learned, reward_groups, sample_groups, with_prompts
 from strive_rl.schema import Group, SampleRef
+from tests.strive_rl.made.groups import make_group
+from tests.strive_rl.made.models import answering
 from tests.strive_rl.made.rollouts import TWO_VIEWS, completion, rewarded
 
 
-def test_rewards_have_the_places_of_their_completions(make_group: Callable[..., Group]) -> None:
+def test_rewards_have_the_places_of_their_completions() -> None:
     right, wrong = completion("<think>r</think><answer>A</answer>"), completion("<answer>B</answer>")
     rows = ((wrong, right), (completion("A"), completion("<answer>A</answer>")))
     group = rewarded(make_group(times=TWO_VIEWS), rows)
@@ -26,9 +27,7 @@ def test_rewards_have_the_places_of_their_completions(make_group: Callable[..., 
     np.testing.assert_array_equal(group.reward_grid("format"), [[0, 1], [0, 0]])
 
 
-def test_what_is_learned_differs_in_accuracy_not_in_format_and_is_whole(
-    make_group: Callable[..., Group],
-) -> None:
+def test_what_is_learned_differs_in_accuracy_not_in_format_and_is_whole() -> None:
     plain, formed = completion("<answer>A</answer>"), completion("<think>r</think><answer>A</answer>")
     wrong, cut = completion("<answer>B</answer>"), completion("<answer>B</answer>", finished=False)
     joint, apart = AlgorithmSettings(), AlgorithmSettings(normalise="per_variant")
@@ -43,9 +42,7 @@ def test_what_is_learned_differs_in_accuracy_not_in_format_and_is_whole(
         assert learned(rewarded(make_group(times=TWO_VIEWS), rows), settings).tolist() == kept
 
 
-def test_each_group_gets_its_own_m_by_g_completions(
-    tiny_policy: Policy, make_group: Callable[..., Group], answering: Callable[[Policy], Policy]
-) -> None:
+def test_each_group_gets_its_own_m_by_g_completions(tiny_policy: Policy) -> None:
     made = [
         make_group("a", TWO_VIEWS),
         make_group("b", TWO_VIEWS[:1], seed=1),
@@ -62,9 +59,7 @@ def test_each_group_gets_its_own_m_by_g_completions(
     assert len({reward.total for group in done for row in group.rewards for reward in row}) > 1
 
 
-def test_a_group_that_cannot_be_encoded_is_named_and_costs_no_other(
-    tiny_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_a_group_that_cannot_be_encoded_is_named_and_costs_no_other(tiny_policy: Policy) -> None:
     good, bad = make_group("good"), make_group("bad")
     bad = replace(bad, question=replace(bad.question, question="word " * 400))
     policy = replace(tiny_policy, settings=replace(tiny_policy.settings, max_prompt_tokens=1000))
@@ -75,7 +70,7 @@ def test_a_group_that_cannot_be_encoded_is_named_and_costs_no_other(
 
 
 def test_prompts_of_a_loader_are_those_of_the_step(
-    tiny_policy: Policy, make_group: Callable[..., Group]
+    tiny_policy: Policy,
 ) -> None:
     """One that cannot be made is reported by the step, as it would be."""
     good, bad = make_group("good", TWO_VIEWS), make_group("bad")
@@ -101,9 +96,7 @@ def test_no_groups_give_none(tiny_policy: Policy) -> None:
     assert sample_groups(tiny_policy, [], Sampling(completions=2, max_new_tokens=3)) == []
 
 
-def test_completions_depend_on_seed_ref_and_variant_alone(
-    tiny_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+def test_completions_depend_on_seed_ref_and_variant_alone(tiny_policy: Policy) -> None:
     """The completions of a batch are those of its halves, as on two processes."""
     groups = [
         replace(make_group(f"q{i}", TWO_VIEWS, seed=i), ref=SampleRef(position=i, epoch=1)) for i in range(3)
@@ -128,7 +121,7 @@ def test_completions_depend_on_seed_ref_and_variant_alone(
 
 @pytest.mark.parametrize("opening", ["<think>\n", "<think>\n\n</think>\n\n", ""])
 def test_a_thought_that_the_chat_template_opens_belongs_to_the_completion(
-    tiny_policy: Policy, make_group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch, opening: str
+    tiny_policy: Policy, monkeypatch: pytest.MonkeyPatch, opening: str
 ) -> None:
     template = tiny_policy.processor.chat_template
     monkeypatch.setattr(tiny_policy.processor, "chat_template", template + opening + "{{ '' }}")

@@ -29,6 +29,13 @@ from strive_rl.train.checkpoint import AsyncSaver
 from tests.strive_rl.made.models import TINY_MODELS
 
 
+def saved(out: Path, policy: Policy, step: int, **state: object) -> Path:
+    """The checkpoint of a step."""
+    folder = checkpoint_folder(out, step)
+    checkpoint.write(folder, policy, checkpoint.snapshot(policy), {"step": step} | state)
+    return folder
+
+
 def failing() -> None:
     raise OSError(28, "No space left on device")
 
@@ -79,8 +86,7 @@ def test_transformers_loads_the_folder_and_so_does_an_older_version(
 ) -> None:
     source = TINY_MODELS[architecture](tmp_path / "source")
     policy = load_policy(str(source), PolicySettings(device="cpu"))
-    folder = checkpoint_folder(tmp_path / "run", 12)
-    checkpoint.write(folder, policy, checkpoint.snapshot(policy), {"step": 12})
+    folder = saved(tmp_path / "run", policy, 12)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint-000012"]
     require_intact(folder)
     again = load_policy(str(folder), PolicySettings(device="cpu"))
@@ -117,9 +123,7 @@ def test_only_checkpoints_count_and_the_highest_number_is_the_newest(
 ) -> None:
     assert run_folder.latest(tmp_path) is None
     for step in (9, 10):
-        checkpoint.write(
-            checkpoint_folder(tmp_path, step), tiny_policy, checkpoint.snapshot(tiny_policy), {"step": step}
-        )
+        saved(tmp_path, tiny_policy, step)
     (tmp_path / "checkpoint-000011").mkdir()
     for name in ("checkpoint-best", "checkpoint-000012-backup", "checkpoint-9.old", ".checkpoint-000012.tmp"):
         shutil.copytree(tmp_path / "checkpoint-000009", tmp_path / name)
@@ -208,9 +212,7 @@ def test_damage_is_refused_by_name_and_the_newest_intact_checkpoint_is_offered(
     tiny_policy: Policy, tmp_path: Path, harm: object, name: str
 ) -> None:
     for step in (1, 2, 3):
-        checkpoint.write(
-            checkpoint_folder(tmp_path, step), tiny_policy, checkpoint.snapshot(tiny_policy), {"step": step}
-        )
+        saved(tmp_path, tiny_policy, step)
     newest = checkpoint_folder(tmp_path, 3)
     harm(newest / name)  # type: ignore[operator]
     cut(checkpoint_folder(tmp_path, 2) / "tokenizer.json")
@@ -245,8 +247,7 @@ def test_a_snapshot_does_not_follow_the_training(tiny_folder: Path, tmp_path: Pa
 @pytest.fixture
 def small_disk(tmp_path: Path, tiny_policy: Policy) -> Iterator[Path]:
     """A file system with room for one checkpoint and half of another."""
-    checkpoint.write(tmp_path / "once", tiny_policy, checkpoint.snapshot(tiny_policy), {"step": 0})
-    size = sum(path.stat().st_size for path in (tmp_path / "once").iterdir())
+    size = sum(path.stat().st_size for path in saved(tmp_path / "once", tiny_policy, 0).iterdir())
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size * 3 // 2}", "strive-test", str(disk)]
@@ -260,14 +261,9 @@ def small_disk(tmp_path: Path, tiny_policy: Policy) -> Iterator[Path]:
 def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoint_alone(
     tiny_policy: Policy, small_disk: Path, in_state: bool
 ) -> None:
-    checkpoint.write(
-        checkpoint_folder(small_disk, 1), tiny_policy, checkpoint.snapshot(tiny_policy), {"step": 1}
-    )
-    state = {"step": 2, "moments": torch.ones(1 << 22) if in_state else torch.ones(1)}
+    saved(small_disk, tiny_policy, 1)
     with pytest.raises(DiskFullError) as caught:
-        checkpoint.write(
-            checkpoint_folder(small_disk, 2), tiny_policy, checkpoint.snapshot(tiny_policy), state
-        )
+        saved(small_disk, tiny_policy, 2, moments=torch.ones(1 << 22 if in_state else 1))
     assert "\n" not in str(caught.value)
     assert "checkpoint-000001 stays" in str(caught.value)
     assert [path.name for path in small_disk.iterdir()] == ["checkpoint-000001"]
@@ -277,15 +273,14 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoint_alone(
 def test_a_failed_save_leaves_the_older_one(
     tiny_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = checkpoint_folder(tmp_path, 1)
-    checkpoint.write(folder, tiny_policy, checkpoint.snapshot(tiny_policy), {"step": 1})
+    folder = saved(tmp_path, tiny_policy, 1)
 
     def broken_disk(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(torch, "save", broken_disk)
     with pytest.raises(OSError, match="Input/output"):
-        checkpoint.write(folder, tiny_policy, checkpoint.snapshot(tiny_policy), {"step": 2})
+        saved(tmp_path, tiny_policy, 1, again=True)
     assert load_state(folder) == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000001"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from strive_data.common.settings import load
 from strive_data.errors import SettingsError, StriveError
-from strive_data.shards.reader import ShardSet
 from strive_rl.algorithm.reward import Rules
 from strive_rl.common import jsonl
 from strive_rl.common.profiling import Stopwatch
@@ -27,15 +26,16 @@ from strive_rl.config import (
     TrainSettings,
 )
 from strive_rl.data import Cursor, Stream, next_batch
-from strive_rl.policy import Policy, Sampling
+from strive_rl.policy import Sampling
 from strive_rl.rollout.groups import learned
 from strive_rl.schema import Group, SampleRef, SkippedQuestion
 from strive_rl.train import collect
-from strive_rl.train.state import TrainState, open_run
+from strive_rl.train.state import TrainState
 from strive_rl.train.trainer import fit, train_step
-from tests.strive_rl.conftest import group as make_group
+from tests.strive_rl.made.groups import make_group
 from tests.strive_rl.made.rollouts import TWO_VIEWS, completion
 from tests.strive_rl.made.shards import make_shards
+from tests.strive_rl.train.conftest import RunOf, quiet
 
 START = Cursor()
 STREAM = Stream(blocks=(7, 5), seed=3, batch_size=4)
@@ -209,14 +209,6 @@ def test_renamed_removed_and_impossible_settings_are_refused(assignment: str, sa
     assert assignment.partition("=")[0] in str(refused.value)
 
 
-Answering = Callable[[Policy], Policy]
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
-    return make_shards(tmp_path_factory.mktemp("collect") / "shards", samples=10)
-
-
 def settings(**rollout: Any) -> TrainSettings:
     """Three steps of three questions, each with one variant and two completions."""
     return TrainSettings(
@@ -227,13 +219,10 @@ def settings(**rollout: Any) -> TrainSettings:
     )
 
 
-def test_dynamic_sampling_moves_the_cursor_over_every_question(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Answering
-) -> None:
+def test_dynamic_sampling_moves_the_cursor_over_every_question(tmp_path: Path, run_of: RunOf) -> None:
     greedy = settings(dynamic_sampling_rounds=3, temperature=1e-6)
-    run = open_run(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=greedy)
-    run.policy = answering(run.policy)
-    fit(run, lambda record, steps: None)
+    run = run_of(tmp_path / "out", greedy, shards=make_shards(tmp_path / "shards", samples=10))
+    fit(run, quiet)
     records = jsonl.read(run.out / "metrics.jsonl")
     # Two equal completions never differ: each step samples four times three questions and learns nothing.
     assert [(record["drawn"], record["informative"], record["updates"]) for record in records] == [
@@ -243,10 +232,10 @@ def test_dynamic_sampling_moves_the_cursor_over_every_question(
 
 
 def test_probabilities_that_are_no_numbers_stop_the_run_with_step_and_questions(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path
+    tmp_path: Path, run_of: RunOf
 ) -> None:
     """What a learning rate far too large leaves behind: the update of the step before broke the weights."""
-    run = open_run(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings())
+    run = run_of(tmp_path / "out", settings())
     run.step = 2
     with torch.no_grad():
         next(run.policy.model.lm_head.parameters()).fill_(float("nan"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from strive_data.errors import StriveError
-from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import (
     ENGINE_CAP,
@@ -24,9 +23,9 @@ from strive_rl.config import (
 )
 from strive_rl.policy import Policy, Prompt, RngKey, Sampling, sample
 from strive_rl.schema import Completion
-from strive_rl.train.state import TrainState, open_run
+from strive_rl.train.state import TrainState
 from strive_rl.train.trainer import fit
-from tests.strive_rl.made.shards import make_shards
+from tests.strive_rl.train.conftest import RunOf, quiet
 
 STEPS = 2
 
@@ -64,15 +63,8 @@ class OtherEngine:
         self.calls.append("wake")
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
-    return make_shards(tmp_path_factory.mktemp("engine") / "shards")
-
-
 @pytest.fixture
-def begin(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Callable[[Policy], Policy]
-) -> Callable[..., TrainState]:
+def begin(tmp_path: Path, run_of: RunOf) -> RunOf:
     """A run of two steps with such an engine."""
 
     def made(**options: Any) -> TrainState:
@@ -84,19 +76,14 @@ def begin(
             optim=OptimSettings(lr=1e-3),
             steps=STEPS,
         )
-        run = open_run(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings)
-        run.policy = answering(run.policy)
+        run = run_of(tmp_path / "out", settings)
         run.engine = OtherEngine(run.policy, **options)
         return run
 
     return made
 
 
-def quiet(record: dict[str, Any], steps: int) -> None:
-    """An observer that shows nothing."""
-
-
-def test_a_gap_below_the_bar_is_corrected_and_trains_on(begin: Callable[..., TrainState]) -> None:
+def test_a_gap_below_the_bar_is_corrected_and_trains_on(begin: RunOf) -> None:
     run = begin(offset=-0.05)
     fit(run, quiet)
     assert run.engine.calls == [
@@ -111,9 +98,7 @@ def test_a_gap_below_the_bar_is_corrected_and_trains_on(begin: Callable[..., Tra
 
 
 @pytest.mark.parametrize("offset", [0.2, -0.2])
-def test_another_distribution_stops_the_run_at_its_first_update(
-    begin: Callable[..., TrainState], offset: float
-) -> None:
+def test_another_distribution_stops_the_run_at_its_first_update(begin: RunOf, offset: float) -> None:
     run = begin(offset=offset)
     with pytest.raises(StriveError, match=r"^step \d: rollout\.engine=.*0\.2 nats a token.*most 0\.1"):
         fit(run, quiet)
@@ -121,7 +106,7 @@ def test_another_distribution_stops_the_run_at_its_first_update(
     assert [bool(record["update_tokens"]) for record in records] == [False] * (len(records) - 1) + [True]
 
 
-def test_weights_of_another_step_stop_the_run(begin: Callable[..., TrainState]) -> None:
+def test_weights_of_another_step_stop_the_run(begin: RunOf) -> None:
     run = begin(syncs=1)
     with pytest.raises(StriveError, match=r"after step 1: the engine sampled with the weights of step 0"):
         fit(run, quiet)

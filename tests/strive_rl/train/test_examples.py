@@ -17,7 +17,8 @@ from strive_rl.policy.lora import adapters_off
 from strive_rl.rollout.groups import encode_groups
 from strive_rl.schema import Group
 from strive_rl.train.update import Pass, fix_logprobs, learned_part, load_reference, make_dummy
-from tests.strive_rl.made.models import TINY_MODELS
+from tests.strive_rl.made.groups import make_group
+from tests.strive_rl.made.models import TINY_MODELS, answering
 from tests.strive_rl.made.rollouts import (
     TEMPERATURE,
     TWO_VIEWS,
@@ -36,12 +37,12 @@ CUSTOM = AlgorithmSettings()
 
 
 @pytest.fixture(scope="module")
-def group(tiny_policy: Policy, make_group: Callable[..., Group]) -> Group:
+def group(tiny_policy: Policy) -> Group:
     (encoded,), _ = encode_groups(tiny_policy, [make_group("q", TWO_VIEWS)])
     return encoded
 
 
-def test_only_informative_questions_are_learned(make_group: Callable[..., Group]) -> None:
+def test_only_informative_questions_are_learned() -> None:
     mixed = rewarded(make_group("mixed", TWO_VIEWS), ((RIGHT, WRONG), (RIGHT, RIGHT)), ADVANTAGES)
     equal = rewarded(make_group("equal", TWO_VIEWS), ((RIGHT, FORMED), (RIGHT, RIGHT)), ADVANTAGES)
     (left,) = learned_part([equal, mixed], CUSTOM)
@@ -95,7 +96,7 @@ def test_the_dummy_group_ignores_the_prompt_limit_and_leaves_it(tiny_folder: Pat
 
 
 @pytest.fixture(scope="module")
-def policy(tiny_folder: Path, answering: Callable[[Policy], Policy]) -> Policy:
+def policy(tiny_folder: Path) -> Policy:
     settings = PolicySettings(device="cpu", groups_per_pass=2)
     return answering(load_policy(str(tiny_folder), settings))
 
@@ -106,8 +107,8 @@ def reference(tiny_folder: Path, policy: Policy) -> Any:
 
 
 @pytest.fixture(scope="module")
-def groups(policy: Policy, make_group: Callable[..., Group]) -> list[Group]:
-    return rolled_out(policy, make_group)
+def groups(policy: Policy) -> list[Group]:
+    return rolled_out(policy)
 
 
 def forwards(model: Any, act: Callable[[], object]) -> int:
@@ -174,17 +175,12 @@ def test_a_divergence_needs_a_reference(policy: Policy, groups: list[Group]) -> 
 
 
 @pytest.mark.parametrize("lora_rank", [0, 4])
-def test_the_reference_stays_where_the_policy_began(
-    tiny_folder: Path,
-    answering: Callable[[Policy], Policy],
-    make_group: Callable[..., Group],
-    lora_rank: int,
-) -> None:
+def test_the_reference_stays_where_the_policy_began(tiny_folder: Path, lora_rank: int) -> None:
     policy = answering(load_policy(str(tiny_folder), PolicySettings(device="cpu", lora_rank=lora_rank)))
     reference = load_reference(str(tiny_folder), policy)
     assert (reference is policy.model) == bool(lora_rank)
     settings = AlgorithmSettings(kl_beta=0.1)
-    one = Pass(groups=learned_of(rolled_out(policy, make_group), settings)[:1])
+    one = Pass(groups=learned_of(rolled_out(policy), settings)[:1])
     group = one.groups[0]
 
     def under_policy() -> torch.Tensor:

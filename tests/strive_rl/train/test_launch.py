@@ -20,10 +20,10 @@ from strive_rl.common import jsonl, run_folder
 from strive_rl.common.model_folder import load_state
 from strive_rl.common.preflight import locked
 from strive_rl.train.launch import launch
-from strive_rl.train.metrics import MEASURED
 from strive_rl.train.state import open_run
 from tests.strive_rl.made.shards import make_shards
 from tests.strive_rl.made.two_processes import COMMON, settings
+from tests.strive_rl.train.conftest import records
 
 pytestmark = pytest.mark.slow
 
@@ -73,9 +73,7 @@ def test_a_signal_saves_and_the_run_resumes_bit_for_bit(
         make = partial(open_run, tmp_path / out, shards=shards, model=str(tiny_folder), resume=resume)
         launch(partial(make, settings=given), given)
     assert f"the model after step {steps + 1};" in capfd.readouterr().out
-    records = [jsonl.read(tmp_path / name / "metrics.jsonl") for name in ("run", "whole")]
-    without_time = [[{k: v for k, v in r.items() if k not in MEASURED} for r in each] for each in records]
-    assert without_time[0] == without_time[1]
+    assert records(tmp_path / "run") == records(tmp_path / "whole")
     folders = [run_folder.latest(tmp_path / name) for name in ("run", "whole")]
     states = [load_state(folder)["optimizer"]["adamw"]["state"] for folder in folders if folder]
     assert states[0].keys() == states[1].keys()

@@ -6,7 +6,7 @@ import json
 import pickle
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
@@ -27,6 +27,7 @@ from strive_rl.train.metrics import (
     to_send,
 )
 from strive_rl.train.validation import heldout_record
+from tests.strive_rl.made.groups import make_group
 from tests.strive_rl.made.rollouts import completion, rewarded
 
 TWO_VIEWS = ((0.5, 1.0), (0.0, 2.12345))
@@ -102,7 +103,7 @@ def record(*parts: StepStats, settings: AlgorithmSettings = JOINT, **more: Any) 
     return step_record(given["step"], parts, settings, learning_rate=given["learning_rate"])
 
 
-def test_the_record_of_one_question(make_group: Callable[..., Group]) -> None:
+def test_the_record_of_one_question() -> None:
     group = make_group("q7", TWO_VIEWS)
     group = replace(group, question=replace(group.question, evidence_spans=((1.0, 2.0), (20.0, 30.0))))
     made = record(part(rewarded(group, ROWS, ADVANTAGES)))
@@ -120,7 +121,7 @@ def test_the_record_of_one_question(make_group: Callable[..., Group]) -> None:
     assert record(part(rewarded(make_group("q", TWO_VIEWS), ROWS)))["evidence_seen_share"] is None
 
 
-def test_what_is_counted_is_what_is_learned(make_group: Callable[..., Group]) -> None:
+def test_what_is_counted_is_what_is_learned() -> None:
     apart, cut = replace(JOINT, normalise="per_variant"), replace(JOINT, mask_truncated=True)
     halves = ((RIGHT_ONE, RIGHT_ONE), (WRONG_ONE, WRONG_ONE))
     ended = replace(RIGHT_ONE, finished=False)
@@ -318,9 +319,7 @@ def test_counts_of_dynamic_sampling() -> None:
     assert [made[name] for name in names] == [5, 2, 2, 2]
 
 
-def test_the_rollout_log_keeps_the_best_and_the_worst_of_each_variant(
-    make_group: Callable[..., Group],
-) -> None:
+def test_the_rollout_log_keeps_the_best_and_the_worst_of_each_variant() -> None:
     wrong, right = completion("<answer>B</answer>", 2), completion("<answer>A</answer>", 2)
     advantages = ((-0.5, 1.00001, -0.5), (0.0, 0.0, 0.0))
     rows = ((wrong, right, wrong), (wrong, wrong, wrong))

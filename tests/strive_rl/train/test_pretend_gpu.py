@@ -25,20 +25,14 @@ from strive_rl.policy import Sampling, load_policy, sample
 from strive_rl.rollout.groups import encode_groups, with_prompts
 from strive_rl.train.state import open_run
 from strive_rl.train.trainer import fit, train_step
-from tests.strive_rl.conftest import group
+from tests.strive_rl.made.groups import make_group
 from tests.strive_rl.made.models import DENSE, TINY_MODELS
 from tests.strive_rl.made.pretend_gpu import PretendGpu
 from tests.strive_rl.made.rollouts import TWO_VIEWS
-from tests.strive_rl.made.shards import make_shards
 
 # Of a step with one pass of the update: 62 to 75, many of them copies of a few numbers to the device. What
 # waits once a layer does so 6 times in the update, since passes are computed again.
 MOST_WAITS = 80
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
-    return make_shards(tmp_path_factory.mktemp("gpu") / "shards")
 
 
 def settings(**policy: Any) -> TrainSettings:
@@ -93,7 +87,7 @@ def test_pixels_of_the_loader_are_copied_without_waiting(tmp_path: Path) -> None
     waits = []
     with PretendGpu() as gpu:
         policy = load_policy(source, PolicySettings(device="cuda"))
-        asked = group(times=TWO_VIEWS)
+        asked = make_group(times=TWO_VIEWS)
         with ThreadPoolExecutor(1) as loader:
             prepared = loader.submit(with_prompts, policy, asked).result()
         for given in (prepared, asked):
@@ -113,7 +107,7 @@ def test_a_captured_step_says_what_a_plain_one_does(model: str, views: Any, tmp_
     for graphs in (True, False):
         with PretendGpu() as gpu:
             policy = load_policy(source, PolicySettings(device="cuda", cuda_graphs=graphs))
-            ((encoded,), _) = encode_groups(policy, [group(times=views)])
+            ((encoded,), _) = encode_groups(policy, [make_group(times=views)])
             sampling = Sampling(completions=2, max_new_tokens=20, greedy=True)
             drawn.append(sample(policy, encoded.prompts, sampling))
         assert bool(gpu.graphs) == graphs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import pytest
 import torch
 
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
-from strive_rl.policy import Policy, Sampling, load_policy
+from strive_rl.policy import Sampling, load_policy
 from strive_rl.train.state import open_run
 from strive_rl.train.trainer import train_step
+from tests.strive_rl.made.models import answering
 from tests.strive_rl.made.shards import make_shards
 from tools.examples import train_loop
 
@@ -20,7 +20,7 @@ CPU = PolicySettings(device="cpu", groups_per_pass=8)  # the loop has one pass
 
 
 def test_the_loop_takes_the_steps_of_the_trainer(
-    tmp_path: Path, tiny_folder: Path, answering: Callable[[Policy], Policy], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reward, informative questions, loss and gradient are the trainer's to the last bit."""
     shards = make_shards(tmp_path / "shards")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,18 +23,10 @@ from strive_rl.config import (
     RolloutSettings,
     TrainSettings,
 )
-from strive_rl.policy import Policy
-from strive_rl.train import state
-from strive_rl.train.metrics import MEASURED
-from strive_rl.train.state import TrainState, open_run
 from strive_rl.train.trainer import fit
 from tests.strive_rl.made.models import save_tiny_qwen3_vl
 from tests.strive_rl.made.shards import make_shards
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
-    return make_shards(tmp_path_factory.mktemp("trainer") / "shards")
+from tests.strive_rl.train.conftest import RunOf, quiet, records
 
 
 def settings(steps: int, **changes: Any) -> TrainSettings:
@@ -50,15 +41,6 @@ def settings(steps: int, **changes: Any) -> TrainSettings:
         }
         | changes
     )
-
-
-def quiet(record: dict[str, Any], steps: int) -> None:
-    """An observer that shows nothing."""
-
-
-def answering_run(run: TrainState, answering: Callable[[Policy], Policy]) -> TrainState:
-    run.policy = answering(run.policy)
-    return run
 
 
 # Each with what else a step then holds: a reference, old log-probabilities, importance weights, rounds.
@@ -82,35 +64,27 @@ RUNS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("same", RUNS.values(), ids=RUNS)
 def test_four_steps_are_two_and_two_more_bit_for_bit(
-    tmp_path: Path,
-    shards: ShardSet,
-    tiny_folder: Path,
-    answering: Callable[[Policy], Policy],
-    same: dict[str, Any],
+    tmp_path: Path, tiny_folder: Path, run_of: RunOf, same: dict[str, Any]
 ) -> None:
-    model = str(tiny_folder)
-    whole = open_run(tmp_path / "whole", shards=shards, model=model, settings=settings(4, **same))
-    fit(answering_run(whole, answering), quiet)
-    first = open_run(tmp_path / "parts", shards=shards, model=model, settings=settings(2, **same))
-    fit(answering_run(first, answering), quiet)
-    second = open_run(
-        tmp_path / "parts", resume=True, shards=shards, model=model, settings=settings(4, **same)
-    )
+    whole = run_of(tmp_path / "whole", settings(4, **same))
+    fit(whole, quiet)
+    first = run_of(tmp_path / "parts", settings(2, **same))
+    fit(first, quiet)
+    second = run_of(tmp_path / "parts", settings(4, **same), resume=True)
     assert (second.step, second.cursor) == (2, first.cursor)
-    fit(answering_run(second, answering), quiet)
+    fit(second, quiet)
 
     one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "parts"))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     before = load_file(tiny_folder / "model.safetensors")
     assert any(not torch.equal(one[name], before[name]) for name in one)
-    records = [jsonl.read(tmp_path / name / state.METRICS_FILE) for name in ("whole", "parts")]
-    without_time = [[{k: v for k, v in r.items() if k not in MEASURED} for r in each] for each in records]
-    assert without_time[0] == without_time[1]
-    assert [record["step"] for record in records[0]] == [1, 2, 3, 4]
-    assert any(record["update_tokens"] for record in records[0])
-    assert any(record["reference_kl"] for record in records[0]) == bool(whole.settings.algorithm.kl_beta)
-    for record in records[0]:
+    steps = records(tmp_path / "whole")
+    assert steps == records(tmp_path / "parts")
+    assert [record["step"] for record in steps] == [1, 2, 3, 4]
+    assert any(record["update_tokens"] for record in steps)
+    assert any(record["reference_kl"] for record in steps) == bool(whole.settings.algorithm.kl_beta)
+    for record in steps:
         check_counts(record, whole.settings)
 
 
@@ -128,23 +102,14 @@ def check_counts(record: dict[str, Any], given: TrainSettings) -> None:
     assert bool(record["masked"]) <= given.algorithm.mask_truncated
 
 
-def test_what_a_run_writes(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Callable[[Policy], Policy]
-) -> None:
+def test_what_a_run_writes(tmp_path: Path, run_of: RunOf) -> None:
     out, seen = tmp_path / "out", []
-    run = open_run(out, shards=shards, model=str(tiny_folder), settings=settings(3))
-    folder = fit(answering_run(run, answering), lambda record, steps: seen.append((record["step"], steps)))
+    run = run_of(out, settings(3))
+    folder = fit(run, lambda record, steps: seen.append((record["step"], steps)))
     assert folder == out / "model"
     assert seen == [(1, 3), (2, 3), (3, 3)]
-    names = {path.name for path in out.iterdir()}
-    assert names == {
-        "settings.json",
-        "metrics.jsonl",
-        "rollouts.jsonl",
-        "checkpoint-000002",
-        "checkpoint-000003",
-        "model",
-    }
+    written = {"settings.json", "metrics.jsonl", "rollouts.jsonl", "model"}
+    assert {path.name for path in out.iterdir()} == written | {"checkpoint-000002", "checkpoint-000003"}
     saved = jsonl.read_json(out / "settings.json")
     assert saved["settings"]["rollout"]["completions"] == 4
     assert saved["prompt_form"].startswith("<|im_start|>user\n<|vision_start|><|video_pad|>")
@@ -156,14 +121,12 @@ def test_what_a_run_writes(
     assert record["learning_rate"] == 1e-3
 
 
-def test_qwen3_vl_trains_on_neighbouring_frames(
-    tmp_path: Path, shards: ShardSet, answering: Callable[[Policy], Policy]
-) -> None:
+def test_qwen3_vl_trains_on_neighbouring_frames(tmp_path: Path, run_of: RunOf) -> None:
     """Four frames a view, each with its neighbour; sampling and training agree on every token."""
     folder = save_tiny_qwen3_vl(tmp_path / "model")
     out, given = tmp_path / "out", settings(2)
     given = replace(given, policy=replace(given.policy, frame_pairs="neighbours"))
-    fit(answering_run(open_run(out, shards=shards, model=str(folder), settings=given), answering), quiet)
+    fit(run_of(out, given, model=str(folder)), quiet)
     records = jsonl.read(out / "metrics.jsonl")
     assert len(records) == 2
     assert any(record["update_tokens"] for record in records)
@@ -171,25 +134,17 @@ def test_qwen3_vl_trains_on_neighbouring_frames(
     assert "<0.5 seconds>" in jsonl.read_json(out / "settings.json")["prompt_form"]
 
 
-def test_training_raises_the_reward(
-    tmp_path: Path, tiny_folder: Path, answering: Callable[[Policy], Policy]
-) -> None:
+def test_training_raises_the_reward(tmp_path: Path, run_of: RunOf) -> None:
     """The answer is always A: thirty steps must teach a model that can say few things to say that."""
     shards = make_shards(tmp_path / "shards", answers="A")
-    run = open_run(
-        tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings(30, save_every=100)
-    )
-    fit(answering_run(run, answering), quiet)
+    run = run_of(tmp_path / "out", settings(30, save_every=100), shards=shards)
+    fit(run, quiet)
     rewards = [record["reward"] for record in jsonl.read(tmp_path / "out" / "metrics.jsonl")]
     assert sum(rewards[-8:]) / 8 > sum(rewards[:8]) / 8 + 0.2
 
 
 def test_a_users_reward_that_fails_stops_the_run_with_step_and_question(
-    tmp_path: Path,
-    shards: ShardSet,
-    tiny_folder: Path,
-    answering: Callable[[Policy], Policy],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, run_of: RunOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own_reward.py").write_text(
         "calls = []\n"
@@ -201,20 +156,18 @@ def test_a_users_reward_that_fails_stops_the_run_with_step_and_question(
     weights = {"accuracy": 0.8, "format": 0.1, "late": 0.1}
     reward = RewardSettings(weights=weights, function="own_reward:late")
     out = tmp_path / "out"
-    run = open_run(out, shards=shards, model=str(tiny_folder), settings=settings(3, reward=reward))
+    run = run_of(out, settings(3, reward=reward))
     says = r"^step 2, question q\d: reward\.function own_reward:late gave late = nan, expected a number"
     with pytest.raises(StriveError, match=says):
-        fit(answering_run(run, answering), quiet)
+        fit(run, quiet)
     (record,) = jsonl.read(out / "metrics.jsonl")
     assert record["custom"] == {"late": 1.0}
     assert jsonl.read(out / "rollouts.jsonl")[0]["late"] == 1.0
 
 
-def test_a_batch_of_which_nothing_fits_stops_the_run(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path
-) -> None:
+def test_a_batch_of_which_nothing_fits_stops_the_run(tmp_path: Path, run_of: RunOf) -> None:
     small = settings(1, policy=PolicySettings(device="cpu", max_prompt_tokens=50))
-    run = open_run(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=small)
+    run = run_of(tmp_path / "out", small)
     with pytest.raises(StriveError, match=r"step 1: none of 4 questions .* policy\.max_prompt_tokens is 50"):
         fit(run, quiet)
 

@@ -16,7 +16,6 @@ import torch
 
 from strive_rl.common import jsonl, run_folder
 from strive_rl.common.model_folder import load_state
-from strive_rl.train.metrics import MEASURED
 from tests.strive_rl.made import two_processes
 from tests.strive_rl.made.models import (
     save_tiny_qwen2_5_vl,
@@ -25,19 +24,11 @@ from tests.strive_rl.made.models import (
     save_tiny_qwen3_vl_moe,
 )
 from tests.strive_rl.made.shards import make_shards
+from tests.strive_rl.train.conftest import records
 
 pytestmark = pytest.mark.slow
 
-EQUAL = (
-    "uneven",
-    "one_question",
-    "reference",
-    "lora",
-    "tower",
-    "dynamic_sampling",
-    "hybrid",
-    "experts",
-)
+EQUAL = ("uneven", "one_question", "reference", "lora", "tower", "dynamic_sampling", "hybrid", "experts")
 FAILING = ("bad_reward", "too_long", "not_a_number", "infinite")
 # The largest of many roundings: it depends on how a batch is cut into passes.
 ROUNDING = "logprob_gap"
@@ -81,13 +72,6 @@ def torchrun(folder: Path, *tasks: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-
-
-def records(run: Path) -> list[dict[str, Any]]:
-    return [
-        {name: value for name, value in record.items() if name not in MEASURED}
-        for record in jsonl.read(run / "metrics.jsonl")
-    ]
 
 
 def moments(run: Path, step: int) -> dict[str, torch.Tensor]:

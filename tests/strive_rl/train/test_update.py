@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from strive_rl.train.update import (
     token_batch,
     update,
 )
+from tests.strive_rl.made.models import answering
 from tests.strive_rl.made.rollouts import TEMPERATURE, learned_of, rolled_out
 
 ALGORITHM = AlgorithmSettings()
@@ -35,15 +35,13 @@ SEEN = {"loss", "ratio", "clipped", "kl", "logprob_gap", "logprob_gap_mean", "gr
 
 
 @pytest.fixture
-def policy(tiny_folder: Path, answering: Callable[[Policy], Policy]) -> Policy:
+def policy(tiny_folder: Path) -> Policy:
     return answering(load_policy(str(tiny_folder), PolicySettings(device="cpu")))
 
 
 @pytest.fixture(scope="module")
-def groups(
-    tiny_policy: Policy, answering: Callable[[Policy], Policy], make_group: Callable[..., Group]
-) -> list[Group]:
-    return rolled_out(answering(tiny_policy), make_group)
+def groups(tiny_policy: Policy) -> list[Group]:
+    return rolled_out(answering(tiny_policy))
 
 
 def stepped(
@@ -86,9 +84,7 @@ def test_one_update_is_on_policy_to_the_bit(policy: Policy, groups: list[Group])
     assert shown - {"update_tokens", "updates"} == SEEN
 
 
-def test_passes_of_any_size_take_the_same_step(
-    tiny_folder: Path, answering: Callable[[Policy], Policy], groups: list[Group]
-) -> None:
+def test_passes_of_any_size_take_the_same_step(tiny_folder: Path, groups: list[Group]) -> None:
     results = []
     for size in (1, 3, 8):
         settings = PolicySettings(device="cpu", groups_per_pass=size)
@@ -159,9 +155,7 @@ def test_several_updates_measure_ratios_from_the_first_policy(policy: Policy, gr
     assert stats["logprob_gap"] < 1e-4
 
 
-def test_minibatches_are_the_steps_they_would_be_alone(
-    tiny_folder: Path, answering: Callable[[Policy], Policy], groups: list[Group]
-) -> None:
+def test_minibatches_are_the_steps_they_would_be_alone(tiny_folder: Path, groups: list[Group]) -> None:
     """Two minibatches are two optimizer steps on halves of the questions, one after the other."""
     together, apart = (
         answering(load_policy(str(tiny_folder), PolicySettings(device="cpu"))) for _ in range(2)
@@ -191,9 +185,7 @@ def test_parts_are_as_equal_as_can_be(count: int, sizes: list[int]) -> None:
         assert [[*a, *b, *c] for a, b, c in zip(*shares, strict=True)] == parts
 
 
-def test_a_divergence_pulls_back_to_the_reference(
-    tiny_folder: Path, answering: Callable[[Policy], Policy], groups: list[Group]
-) -> None:
+def test_a_divergence_pulls_back_to_the_reference(tiny_folder: Path, groups: list[Group]) -> None:
     """Ten steps on the same answers: with a strong pull the policy ends nearer to where it began."""
     ends = {}
     for beta in (0.0, 5.0):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,12 @@ from strive_rl.eval.frames import chosen_places, evaluation_settings
 from strive_rl.inspect.history import group_arms, read_histories, sparse_curve
 from strive_rl.policy import Policy
 from strive_rl.train import trainer, validation
-from strive_rl.train.metrics import MEASURED
-from strive_rl.train.state import TrainState, open_run
+from strive_rl.train.state import TrainState
 from strive_rl.train.trainer import fit
 from strive_rl.train.validation import Best, closing_lines, updated
 from tests.strive_rl.made.shards import make_shards
-from tests.strive_rl.train.test_trainer import quiet, settings
+from tests.strive_rl.train.conftest import RunOf, quiet, records
+from tests.strive_rl.train.test_trainer import settings
 
 PEAK, END = 4, 12
 KEPT = {"best", "checkpoint-000004", "checkpoint-000009", "checkpoint-000012"}
@@ -48,12 +47,11 @@ def validated(steps: int = 20, **changes: Any) -> TrainSettings:
 
 def files(out: Path) -> dict[str, Any]:
     """What a run left behind, without times."""
-    records = jsonl.read(out / "metrics.jsonl")
     weights = load_file(out / "best" / "model.safetensors") | {
         f"last.{name}": each for name, each in load_file(out / "model" / "model.safetensors").items()
     }
     return {
-        "metrics": [{k: v for k, v in record.items() if k not in MEASURED} for record in records],
+        "metrics": records(out),
         "rollouts": (out / "rollouts.jsonl").read_bytes(),
         "folders": {path.name for path in out.glob("checkpoint-*")} | {(out / "best").resolve().name},
         "best": load_state(out / "best")["best"],
@@ -78,19 +76,10 @@ def killed_before_saving(run: TrainState, step: int, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.slow
 def test_the_best_checkpoint_is_kept_and_a_kill_between_evaluation_and_saving_changes_nothing(
-    tmp_path: Path,
-    builds: dict[str, ShardSet],
-    tiny_folder: Path,
-    answering: Callable[[Policy], Policy],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, builds: dict[str, ShardSet], run_of: RunOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    common: dict[str, Any] = {**builds, "model": str(tiny_folder), "settings": validated()}
-
-    def answers(run: TrainState) -> TrainState:
-        run.policy = answering(run.policy)
-        return run
-
-    whole = answers(open_run(tmp_path / "whole", **common))
+    common: dict[str, Any] = {**builds, "settings": validated()}
+    whole = run_of(tmp_path / "whole", **common)
     fit(whole, quiet)
     assert (whole.step, whole.best) == (END, Best(step=PEAK, accuracy=0.75, waited=4))
     best, ended = closing_lines(whole)
@@ -104,28 +93,27 @@ def test_the_best_checkpoint_is_kept_and_a_kill_between_evaluation_and_saving_ch
     assert held[PEAK]["accuracy"] > held[END]["accuracy"] == 0.25
     assert held[PEAK]["accuracy_low"] < 0.75 < held[PEAK]["accuracy_high"]
 
-    killed = answers(open_run(tmp_path / "killed", **common))
+    killed = run_of(tmp_path / "killed", **common)
     killed_before_saving(killed, PEAK, monkeypatch)
     assert run_folder.latest(killed.out) == killed.out / "checkpoint-000003"
-    resumed = answers(open_run(tmp_path / "killed", resume=True, **common))
+    resumed = run_of(tmp_path / "killed", resume=True, **common)
     assert (resumed.step, resumed.best) == (3, Best(step=2, accuracy=0.0))
     fit(resumed, quiet)
     assert files(resumed.out) == files(whole.out)
 
     (arm,) = group_arms(read_histories([whole.out]), group=False)
     curve = sparse_curve(arm, "heldout.accuracy")
-    assert curve is not None
     assert curve.steps.tolist() == list(held)
     assert curve.line.tolist() == [each["accuracy"] for each in held.values()]
 
-    again = open_run(tmp_path / "whole", resume=True, **common)
+    again = run_of(tmp_path / "whole", resume=True, **common)
     assert (again.step, again.best) == (END, whole.best)
     fit(again, quiet)
     assert len(jsonl.read(whole.out / "metrics.jsonl")) == END
     with pytest.raises(UsageError, match="heldout_fingerprint was"):
-        open_run(tmp_path / "whole", resume=True, **(common | {"heldout": None}))
+        run_of(tmp_path / "whole", resume=True, **(common | {"heldout": None}))
     # From before the peak the best one is another, whose checkpoint is gone.
-    back = open_run(tmp_path / "whole", resume=True, **common, resume_from=Path("checkpoint-000004"))
+    back = run_of(tmp_path / "whole", resume=True, **common, resume_from=Path("checkpoint-000004"))
     assert (back.step, back.best) == (PEAK, Best(step=PEAK, accuracy=0.75))
     assert (whole.out / "best").resolve().name == "checkpoint-000004"
 
@@ -148,21 +136,13 @@ def test_the_questions_that_are_asked_are_spread_evenly(
 
 
 def test_a_heldout_build_that_cannot_measure_is_refused_before_the_first_step(
-    tmp_path: Path, builds: dict[str, ShardSet], tiny_folder: Path
+    tmp_path: Path, builds: dict[str, ShardSet], run_of: RunOf
 ) -> None:
-    def begin(heldout: ShardSet, given: TrainSettings) -> TrainState:
-        return open_run(
-            tmp_path / "out",
-            shards=builds["shards"],
-            model=str(tiny_folder),
-            settings=given,
-            heldout=heldout,
-        )
-
     with pytest.raises(UsageError, match="trains on the same samples"):
-        begin(builds["shards"], validated(2))
+        run_of(tmp_path / "out", validated(2), shards=builds["shards"], heldout=builds["shards"])
+    misspelt = validated(50, validation=ValidationSettings(sampler="unform"))
     with pytest.raises(StriveError, match=r"validation\.sampler.*unform.*uniform"):
-        begin(builds["heldout"], validated(50, validation=ValidationSettings(sampler="unform")))
+        run_of(tmp_path / "out", misspelt, **builds)
     assert not (tmp_path / "out").exists()
 
 
@@ -206,24 +186,14 @@ def test_the_frames_are_those_of_training(sampler: str, drawn: str | None, expec
 
 
 def test_weights_do_not_depend_on_being_evaluated(
-    tmp_path: Path, builds: dict[str, ShardSet], tiny_folder: Path, answering: Callable[[Policy], Policy]
+    tmp_path: Path, builds: dict[str, ShardSet], run_of: RunOf
 ) -> None:
     given = validated(3, validation=ValidationSettings(every=2))
     models = []
     for name, heldout in (("with", builds["heldout"]), ("without", None)):
-        run = open_run(
-            tmp_path / name,
-            shards=builds["shards"],
-            model=str(tiny_folder),
-            settings=given,
-            heldout=heldout,
-        )
-        run.policy = answering(run.policy)
+        run = run_of(tmp_path / name, given, shards=builds["shards"], heldout=heldout)
         models.append(load_file(fit(run, quiet) / "model.safetensors"))
     # Evaluated after the last step too, which is no second one.
-    assert ["heldout" in each for each in jsonl.read(tmp_path / "with" / "metrics.jsonl")] == [
-        False,
-        True,
-        True,
-    ]
+    held = ["heldout" in each for each in jsonl.read(tmp_path / "with" / "metrics.jsonl")]
+    assert held == [False, True, True]
     assert all(torch.equal(each, models[1][name]) for name, each in models[0].items())

@@ -173,11 +173,9 @@ def test_captions_without_a_judge_stay_out_of_the_total() -> None:
     right, empty = scored(TEMPCOMPASS, choice, "B"), scored(TEMPCOMPASS, caption, "")
     awaiting = scored(TEMPCOMPASS, caption, "A man dunks.")
     alone = total(official, [right, awaiting, empty], (10, 0))
-    assert alone is not None
     assert (alone.mean, alone.questions) == (1, 1)
     judged = scored(TEMPCOMPASS, caption, "A man dunks.", 1.0)
     both = total(official, [right, awaiting, empty, judged], (10, 0))
-    assert both is not None
     assert (both.mean, both.questions) == (pytest.approx(2 / 3), 3)  # the empty caption is wrong
 
 
