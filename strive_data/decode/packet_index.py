@@ -133,14 +133,17 @@ def _is_timed(
 ) -> bool:
     """Whether the presentation times of packets are true.
 
-    Where they do not step back, or are the decoding times, nothing is reordered and even a guess is right;
-    unless the decoder reorders nevertheless, so that they are decoding times alone.
+    Where all are the decoding times, nothing is reordered and even a guess is right; unless the decoder
+    reorders nevertheless, so that they are decoding times alone. So they are, too, where they are no guess
+    and do not step back.
     """
     shown = [packet for packet in scan.packets if packet.is_shown]
     times = [packet.pts for packet in shown if packet.pts is not None]
-    if times == sorted(times) or all(packet.pts == packet.dts is not None for packet in shown):
+    guessed = bool(UNTIMED_FORMATS & formats)
+    equal = all(packet.pts == packet.dts is not None for packet in shown)
+    if equal or (not guessed and times == sorted(times)):
         return not (stream.codec_context.has_b_frames and _reorders(path, settings))
-    return not UNTIMED_FORMATS & formats
+    return not guessed
 
 
 def _reorders(path: Path, settings: DecodeSettings) -> bool:
@@ -167,8 +170,8 @@ def index_packets(
     """Timeline of packets in decode order; None if nothing can be shown.
 
     `timed`: whether presentation times are to be believed. Packets before the first key frame, and frames
-    that would be shown before it, need a reference that the file does not hold, so they are no part of the
-    timeline. The same holds behind a clock jump.
+    that would be shown before it (unless `scan.leads`), need a reference that the file does not hold, so they
+    are no part of the timeline. The same holds behind a clock jump.
     """
     packets = scan.packets
     first_key = next((place for place, packet in enumerate(packets) if packet.is_key), None)
@@ -179,7 +182,8 @@ def index_packets(
         return None
     timed = timed and not scan.packed and all(packets[place].pts is not None for place in shown)
     line = _timeline(scan, shown, timed=timed, base=time_base, clock=clock)
-    kept = _decodable(line, shown, packets, first_key) if timed else np.arange(len(shown))
+    cut = None if scan.leads else first_key
+    kept = _decodable(line, shown, packets, cut) if timed else np.arange(len(shown))
     if not len(kept):
         return None
     order = kept[np.argsort(line.ticks[kept], kind="stable")]
@@ -242,14 +246,14 @@ def _timeline(scan: PacketScan, shown: Ints, *, timed: bool, base: Fraction, clo
     )
 
 
-def _decodable(line: Timeline, shown: Ints, packets: Sequence[Packet], first_key: int) -> Ints:
-    """Which of the shown packets are not shown before the key frame that their part of the file begins
-    with."""
+def _decodable(line: Timeline, shown: Ints, packets: Sequence[Packet], cut: int | None) -> Ints:
+    """Which of the shown packets are not shown before the key frame that their part of the file begins with:
+    the first part with `cut`."""
     kept = line.parts >= 0
     is_key = np.array([packets[place].is_key for place in shown])
     for part in range(int(line.parts.max()) + 1):
         first = np.flatnonzero(line.parts == part)[:1]
-        if len(first) and is_key[first] and (part > 0 or shown[first] == first_key):
+        if len(first) and is_key[first] and (part > 0 or shown[first] == cut):
             kept &= ~((line.parts == part) & (line.ticks < line.ticks[first]))
     return np.flatnonzero(kept)
 

@@ -33,6 +33,7 @@ _H264_PARAMETERS, _HEVC_PARAMETERS = (7, 8), (32, 33, 34)
 
 # Types of HEVC units: slices are below _FIRST_OTHER; below _FIRST_KEY the even ones are not referred to.
 _FIRST_KEY, _FIRST_OTHER = 16, 32
+_IDR_W_RADL = 19  # the pictures shown before it refer to nothing before it
 _PREFIX_MESSAGE, _SUFFIX_MESSAGE = 39, 40
 _PICTURE_HASH, _HASH_BYTES = 132, {0: 16, 1: 2, 2: 4}  # MD5, CRC, checksum: bytes for each plane
 _START = b"\0\0\1"
@@ -73,7 +74,8 @@ class PacketScan:
     `corrupt` are the places of packets that the demuxer marked, `joints` those before which the bytes of a
     transport stream show a joint; `gradual` as in PacketIndex; `has_state`: the decoder needs more than the
     packets since a key frame (STATE, CARRIED, parameters that are sent once); `packed`: packed B pictures;
-    `keyless`: no packet is a key frame by its flag, so that the first one is taken for it.
+    `keyless`: no packet is a key frame by its flag, so that the first one is taken for it; `leads`: pictures
+    that are shown before the first key frame can be decoded.
     """
 
     packets: tuple[Packet, ...]
@@ -85,6 +87,7 @@ class PacketScan:
     has_state: bool = False
     packed: bool = False
     keyless: bool = False
+    leads: bool = False
 
 
 def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, list[Any]]:
@@ -126,6 +129,7 @@ def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, l
         corrupt=frozenset(corrupt),
         joints=frozenset(joints),
         gradual=seen.gradual,
+        leads=seen.leads,
         has_state=seen.has_state,
         packed=codec == "mpeg4" and bool(_PACKED.search(seen.extradata + b"".join(map(bytes, head[:1])))),
     )
@@ -138,7 +142,8 @@ class _SeenPackets:
 
     `layered`: some HEVC pictures are of a temporal sub-layer above the lowest, and may refer to what others
     call unreferenced. `torn`: packets that no encoder writes. `gradual`: as in PacketIndex. `known`: bytes
-    that hold the first parameters of an H.264 or HEVC stream; `changed`: other ones were sent.
+    that hold the first parameters of an H.264 or HEVC stream; `changed`: other ones were sent. `leads`: as in
+    PacketScan.
     """
 
     codec: str
@@ -148,6 +153,7 @@ class _SeenPackets:
     layered: bool = False
     torn: int = 0
     met_key: bool = False
+    leads: bool = False
     known: bytes = b""
     changed: bool = False
 
@@ -161,6 +167,7 @@ class _SeenPackets:
                 is_key, is_disposable = self._h264(units, is_key)
             else:
                 is_disposable = self._hevc(units, data)
+                self.leads = self.leads or (is_key and not self.met_key and is_leading_idr(units))
         self.met_key = self.met_key or is_key
         self.has_state = (
             self.has_state
@@ -278,6 +285,11 @@ def is_hevc_disposable(units: list[bytes]) -> bool:
     """Whether nothing of its own temporal sub-layer refers to the picture of an HEVC packet."""
     slices = [kind for unit in units if (kind := unit[0] >> 1 & 63) < _FIRST_OTHER]
     return bool(slices) and all(kind < _FIRST_KEY and kind % 2 == 0 for kind in slices)
+
+
+def is_leading_idr(units: list[bytes]) -> bool:
+    """Whether an HEVC packet holds a key frame such that what is shown before it can be decoded."""
+    return any(unit[0] >> 1 & 63 == _IDR_W_RADL for unit in units)
 
 
 def is_hevc_torn(packet: bytes, extradata: bytes) -> bool:

@@ -12,7 +12,8 @@ from strive_data.config import DecodeSettings
 from strive_data.decode.clock import ClockRules
 from strive_data.decode.packet_index import PacketIndex, index_packets, read_index
 from strive_data.decode.packet_scan import Packet, PacketScan, is_hidden
-from tools.barcodes import CLOSED, CORPUS, OPEN_TS, VFR, Clip, encode, x264
+from tests.strive_data.decode.made_checks import read
+from tools.barcodes import CLOSED, CORPUS, OPEN_TS, VFR, Clip, encode, numbers_of, x264, x265
 
 
 def packet(pts: int | None, dts: int | None, *, key: bool = False, shown: bool = True) -> Packet:
@@ -112,3 +113,40 @@ def test_decoding_does_not_begin_inside_a_gradual_refresh(make_clip: Callable[[C
     index = index_of_file(gradual)
     assert sum(called) == 4
     assert [place for place, packet in enumerate(index.packets) if packet.is_key] == [0]
+
+
+@pytest.mark.parametrize("open_gop", [0, 1])
+def test_leading_pictures_of_a_first_key_frame(tmp_path: Path, open_gop: int) -> None:
+    """Those of a closed group (RADL) need nothing before it, those of an open group (RASL) do."""
+    options = x265(
+        keyint=12,
+        min_keyint=12,
+        scenecut=0,
+        bframes=3,
+        b_adapt=0,
+        open_gop=open_gop,
+        radl=0 if open_gop else 2,
+    )
+    source = encode(Clip(name="a.mkv", codec="libx265", options=options), tmp_path)
+    with av.open(str(source)) as reader, av.open(str(tmp_path / "cut.mkv"), "w") as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        packets = [packet for packet in reader.demux(video=0) if packet.size]
+        second = [place for place, packet in enumerate(packets) if packet.is_keyframe][1]
+        key = round(packets[second].pts * 25 / 1000)
+        leading = sum(packet.pts < packets[second].pts for packet in packets[second:])
+        for packet in packets[second:]:
+            packet.stream = stream
+            writer.mux(packet)
+    got = read(tmp_path / "cut.mkv", 90)
+    assert leading > 0
+    assert numbers_of(got.frames) == list(range(key if open_gop else key - leading, 90))
+    assert got.info.decode_errors == 0
+
+
+def test_guessed_times_are_not_believed_where_they_do_not_step_back(tmp_path: Path) -> None:
+    """FFmpeg takes H.264 in AVI for reordered, and gives a frame the time of the packet behind it."""
+    ticks = [*range(31), *range(36, 95)]
+    clip = Clip(name="a.avi", options=x264(keyint=12, bframes=0), times=ticks)
+    got = read(encode(clip, tmp_path), 400)
+    assert numbers_of(got.frames) == list(range(90))
+    np.testing.assert_allclose(got.times, np.array(ticks) / 25)
