@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,15 @@ import numpy.typing as npt
 MAX_HEADER_BYTES = 1024
 # Format 1.0 or 2.0, with the length of the text that follows.
 _START = re.compile(rb"\x93NUMPY(?:\x01\x00(..)|\x02\x00(....))", re.DOTALL)
-_HEADER = re.compile(
-    rb"\{'descr': ?'([<>|=]?[A-Za-z?]\d{0,2})', ?'fortran_order': ?(True|False), ?"
-    rb"'shape': ?\(((?:\d{1,18}(?:, ?\d{1,18}){0,7},? ?)?)\)(?:, ?)?\}[ \n]*"
+# The entries may be in any order: NumPy sorts them, and says that a reader must not count on it.
+_ENTRIES = (
+    rb"'descr': ?'(?P<descr>[<>|=]?[A-Za-z?]\d{0,2})'",
+    rb"'fortran_order': ?(?P<fortran>True|False)",
+    rb"'shape': ?\((?P<shape>(?:\d{1,18}(?:, ?\d{1,18}){0,7},? ?)?)\)",
 )
+_HEADERS = [
+    re.compile(rb"\{ ?" + rb", ?".join(entries) + rb"(?:, ?)?\}[ \n]*") for entries in permutations(_ENTRIES)
+]
 _NUMBER = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
 
 
@@ -61,8 +67,9 @@ def _read_header(content: bytes | memoryview) -> tuple[str, bool, tuple[int, ...
     if length > MAX_HEADER_BYTES:
         raise ValueError(f"the array has a header of {length} bytes, more than {MAX_HEADER_BYTES}")
     end = start.end() + length
-    header = _HEADER.fullmatch(bytes(content[start.end() : end]))
+    text = bytes(content[start.end() : end])
+    header = next(filter(None, (form.fullmatch(text) for form in _HEADERS)), None)
     if len(content) < end or header is None:
         raise ValueError("the array has a header that is not one of NumPy's for plain arrays")
-    shape = tuple(int(size) for size in re.findall(rb"\d+", header[3]))
-    return header[1].decode(), header[2] == b"True", shape, end
+    shape = tuple(int(size) for size in re.findall(rb"\d+", header["shape"]))
+    return header["descr"].decode(), header["fortran"] == b"True", shape, end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -34,3 +35,23 @@ def test_a_read_array_is_ones_own() -> None:
     np.save(fortran, np.asfortranarray(np.zeros((2, 3))))
     with pytest.raises(ValueError, match="Fortran order"):
         read_npy(fortran.getvalue())
+
+
+def test_the_entries_of_a_header_may_be_in_any_order() -> None:
+    """As its format says: "A reader MUST NOT depend on this" order, which other writers need not keep."""
+    entries = ("'descr': '<f4'", "'fortran_order': False", "'shape': (3,)")
+    made = []
+    for some in permutations(entries):
+        text = ("{ " + ", ".join(some) + ", }\n").encode()
+        made.append(
+            b"\x93NUMPY\x01\x00"
+            + len(text).to_bytes(2, "little")
+            + text
+            + np.arange(3, dtype="<f4").tobytes()
+        )
+    assert [read_npy(content).tolist() for content in made] == [[0, 1, 2]] * 6
+    assert [np.load(io.BytesIO(content)).tolist() for content in made] == [[0, 1, 2]] * 6
+    for twice in ("'descr': '<f4', 'descr': '<f4', 'shape': (3,)", "'descr': '<f4', 'shape': (3,)"):
+        text = ("{" + twice + "}").encode()
+        with pytest.raises(ValueError, match="not one of NumPy's"):
+            read_npy(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(12))
