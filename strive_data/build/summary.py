@@ -25,7 +25,7 @@ ADVICE = {
 
 NEXT_STEPS = (
     "  finished shards are kept: remove the cause and start the same command again "
-    "(--retry-failed tries failed rows again), or raise the limit (--set {limit})"
+    "(--retry-failed: also rows that failed when tried), or raise the limit (--set {limit})"
 )
 
 
@@ -169,7 +169,8 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
     if summary.unchanged and failed:
         yield f"  {plural(failed, 'row')} failed when tried: --retry-failed tries them again"
     elif summary.failures and not summary.unchanged:
-        yield "  correct these rows or files, then run the same command again (files: with --retry-failed)"
+        again = " (rows that failed when tried: with --retry-failed)" if failed else ""
+        yield f"  correct these rows or files, then run the same command again{again}"
     if damaged := [f"{name} ({plural(errors, 'error')})" for name, errors in summary.damaged_videos]:
         yield f"  decoded with errors: {some(damaged, SHOWN_NAMES)}"
         yield f"  their frames: strive-data report {shell} --where 'decode_errors > 0'"
