@@ -193,6 +193,10 @@ def test_it_says_what_was_there_what_changed_and_what_failed() -> None:
     assert lines[4] == "  oom: m"
     assert lines[-3:-1] == ["  and 2 more: strive-data inspect out --failures", "  by kind: 12 oom"]
     assert "run the same command again" in lines[-1]
+    assert "--retry-failed" in lines[-1]
+    # Regression: rows that were refused while reading, such as a missing file's, need no --retry-failed.
+    refused = tuple(replace(failure, stage="annotation") for failure in failures)
+    assert "--retry-failed" not in list(summary_lines(replace(again, failures=refused), OUT, CACHE))[-1]
     unchanged = list(summary_lines(replace(DONE, unchanged=True, resumed=8), OUT, CACHE))
     assert unchanged[0] == "out: already finished, nothing to do"
     assert len(unchanged) == 2
