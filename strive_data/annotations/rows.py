@@ -244,7 +244,7 @@ def read_rows(path: Path) -> RowFile:
         return opened(items=Rows(partial(_list_blocks, text)))
     tree = _tree(text)
     if tree is None:
-        return opened(items=_lines(text))
+        return opened(items=Rows(partial(_line_blocks, text)))
     if by_name := _columns(tree):
         rows = one_by_one(partial(_rows_of_columns, path, by_name))
         return opened(items=rows, tree=tree, guesses=(*guesses, "an object of columns, not a list of rows"))
@@ -345,14 +345,10 @@ def _is_lines(text: JsonText, start: bytes) -> bool:
     """Whether a file that begins with [ holds lines, the first of them a list or a broken row."""
     if b"\n" not in start.strip():
         return False
-    values = [item.value for item in islice(_lines(text), LINES_TO_JUDGE)]
+    values = [item.value for item in islice(Rows(partial(_line_blocks, text)), LINES_TO_JUDGE)]
     if isinstance(values[0], list) and len(values) > 1:
         return True
     return 2 * sum(isinstance(value, Mapping) for value in values) >= len(values)
-
-
-def _lines(text: JsonText) -> Rows:
-    return Rows(partial(_line_blocks, text))
 
 
 def _line_blocks(text: JsonText) -> Iterator[Block]:
@@ -373,7 +369,7 @@ def _tree(text: JsonText) -> Mapping[str, object] | None:
 
     Raises UsageError for a file without any object, rather than give one failure for each of its lines.
     """
-    items = iter(_lines(text))
+    items = iter(Rows(partial(_line_blocks, text)))
     first, second = next(items), next(items, None)
     if isinstance(first.value, Mapping):
         return first.value if second is None else None
@@ -386,7 +382,7 @@ def _tree(text: JsonText) -> Mapping[str, object] | None:
         return whole
     if isinstance(whole, SampleError):
         raise _unusable(text.path, whole.message)
-    if not any(isinstance(item.value, Mapping) for item in _lines(text)):
+    if not any(isinstance(item.value, Mapping) for item in Rows(partial(_line_blocks, text))):
         damage = first.value.message if isinstance(first.value, SampleError) else ""
         reason = f" (line {first.number}: {damage}{broken})" if damage else ""
         raise _unusable(text.path, f"no line is a JSON object{reason}")
