@@ -22,6 +22,7 @@ from strive_rl.answers.mentions import (
 from strive_rl.answers.statements import (
     AFTER,
     ALTERNATIVE,
+    BEFORE,
     DENIED,
     END,
     LATIN,
@@ -206,7 +207,7 @@ def _of_line(line: str, texts: Texts) -> str | None:
 
 
 def _is_denied(words: str, start: int, end: int) -> bool:
-    return bool(DENIED.search(words[:start]) or REFUSED.match(words, end))
+    return bool(DENIED.search(words[max(start - BEFORE, 0) : start]) or REFUSED.match(words, end))
 
 
 def _unarticled(text: str) -> str:
@@ -234,7 +235,7 @@ def _names_another(words: str, letter: str, texts: Texts) -> bool:
 
 def _holds(words: str, text: str) -> bool:
     places = re.finditer(rf"(?<!\w){re.escape(text)}(?!\w)", words) if text else ()
-    return any(not DENIED.search(words[: place.start()]) for place in places)
+    return any(not DENIED.search(words[max(place.start() - BEFORE, 0) : place.start()]) for place in places)
 
 
 def _stated(plain: str, texts: Texts) -> str | None:

@@ -97,7 +97,7 @@ def mentioned_option(text: str, options: Mapping[str, str]) -> str | None:
     words = {letter: own for letter, own in words.items() if own and list(words.values()).count(own) == 1}
     said, shared = content_words(text), set[str].intersection(*map(set, words.values() or [()]))
     brief = [name for name, own in words.items() if said == tuple(word for word in own if word not in shared)]
-    if len(brief) == 1 and text.rstrip()[-1:] not in "?？":
+    if said and len(brief) == 1 and text.rstrip()[-1:] not in "?？":
         return brief[0]  # "Dunking": of "dunking a ball" and "passing a ball"
     asserted: dict[str, bool] = {}
     for sentence in SENTENCE.findall(LETTERED.sub(r"\1 ", BECAUSE.sub("", text))):
