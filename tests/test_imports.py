@@ -1,4 +1,5 @@
-"""Imports point one way: each folder, or file beside the folders, imports only from the layers below it."""
+"""Imports point one way: each folder, or file beside the folders, imports only from the layers below it.
+Files and functions are short."""
 
 from __future__ import annotations
 
@@ -73,3 +74,14 @@ def test_the_offline_half_knows_no_trainer_and_torch_only_in_score() -> None:
         roots = {name.split(".")[0] for name in names}
         assert "strive_rl" not in roots, path
         assert folder == "score" or not roots & {"torch", "torchvision", "transformers", "open_clip"}, path
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_files_and_functions_can_be_read_at_a_sitting(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno is not None
+                assert node.end_lineno - node.lineno < 60, f"{path}:{node.name}"

@@ -76,7 +76,7 @@ def build(
     if settings or cache need frame embeddings that the scorer does not give; TooManyFailuresError at a limit
     of `settings.failures`; DiskFullError; DamagedError if finished files are missing.
     """
-    started = time.monotonic()
+    started, chosen = time.monotonic(), None
     choose(engine, ENGINES, "engine")
     root, places = video_root(data_root), [place_of(where) for where in annotations]
     with open_output(out) as output:
@@ -89,7 +89,6 @@ def build(
             summary = _summary(out, rows, state, started, read_run(output.folder)["counts"])
             return replace(summary, unchanged=True, resumed=len(state.done))
         stop_if_videos_missing(rows, state, settings)
-        chosen = None
         if pending.jobs:
             state = publish_start(output, settings, state, pending.attempt)
             chosen = make_engine(engine, settings, workers=workers, cache=cache, cluster=cluster)
