@@ -100,9 +100,8 @@ def temporal_iou(given: Sequence[Span], true: Sequence[Span]) -> float:
     """|∪given ∩ ∪true| / |∪given ∪ ∪true| in seconds, in [0, 1]; 0 where either has no length."""
     ours, theirs = _union(given), _union(true)
     both = sum(max(0.0, min(end, stop) - max(start, begin)) for start, end in ours for begin, stop in theirs)
-    either = sum(
-        end - start for start, end in _union([*given, *true])
-    )  # as published code has it, to the bit
+    # Summed as in published code, so that both agree to the bit.
+    either = sum(end - start for start, end in _union([*given, *true]))
     return min(both / either, 1.0) if both > 0 else 0.0
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from strive_data.common.settings import choose
 from strive_data.errors import UsageError
@@ -38,7 +38,6 @@ from strive_rl.benchmarks.rules.tempcompass import TASKS
 
 Row = Mapping[str, Any]
 Rows = Iterator[Prediction | str]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +127,7 @@ def _strive_rows(records: Records, benchmark: Benchmark, *, all_answers: bool = 
             ids=(str(row["sample_id"]),),
             video=video if isinstance(video, str) else "",
             question=question if isinstance(question, str) else "",
-            options=_all_of(row.get("options"), str),
+            options=_texts_of(row.get("options")),
             item=_strive_item(row, benchmark),
             frames={name: row[name] for name in FRAME_FIELDS if name in row},
             # Of answers that elected one, that one counts.
@@ -140,9 +139,9 @@ def _strive_rows(records: Records, benchmark: Benchmark, *, all_answers: bool = 
 FRAME_FIELDS = ("sampler", "times", "frames_from", "finished")
 
 
-def _all_of(value: object, kind: type[T]) -> tuple[T, ...]:
-    """A list of nothing but this kind of values; nothing for anything else."""
-    return tuple(value) if isinstance(value, list) and all(isinstance(v, kind) for v in value) else ()
+def _texts_of(value: object) -> tuple[str, ...]:
+    """A list of nothing but texts; nothing for anything else."""
+    return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else ()
 
 
 LARGEST_LOSS = 1e9
@@ -151,9 +150,8 @@ LARGEST_LOSS = 1e9
 def _answers_of(value: object) -> tuple[str, ...] | None:
     """The answers of a list, "" for null; none without a list; None where one is no text."""
     given = value if isinstance(value, list) else []
-    return (
-        tuple(each or "" for each in given) if all(isinstance(each, str | None) for each in given) else None
-    )
+    texts = tuple("" if each is None else each for each in given)
+    return texts if all(isinstance(text, str) for text in texts) else None
 
 
 def _logprobs_of(value: object, answers: int) -> tuple[float, ...]:
@@ -180,8 +178,8 @@ def _strive_item(row: Row, benchmark: Benchmark) -> Item | None:
 
 
 VIDEO_FIELDS = (
-    *("videoID", "video_name", "scene_name", "video_path", "video", "path", "video_id", "video ID", "id"),
-)
+    "videoID", "video_name", "scene_name", "video_path", "video", "path", "video_id", "video ID", "id",
+)  # fmt: skip
 OPTION_FIELDS = ("options", "choices", "candidates", "Options")
 # Words of task names → the tag value that they mean.
 GROUPS = {
@@ -357,7 +355,7 @@ def _video_r1_rows(records: Records, benchmark: Benchmark) -> Rows:
             ids=(number,) if number else (),
             video=text_of(row, "path"),
             question=text_of(row, "problem", "question"),
-            options=_all_of(row.get("options"), str),
+            options=_texts_of(row.get("options")),
             item=item_of(row, row, benchmark, records.path),
         )
 
