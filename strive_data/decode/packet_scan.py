@@ -201,7 +201,7 @@ class _SeenPackets:
         return not self.met_key or begins_intra(units), False
 
     def _hevc(self, units: list[bytes], data: bytes) -> bool:
-        self.torn += is_hevc_torn(data, self.extradata)
+        self.torn += is_hevc_torn(units, data, self.extradata)
         self.layered = self.layered or has_sublayer(units)
         return is_hevc_disposable(units)
 
@@ -292,7 +292,7 @@ def is_leading_idr(units: list[bytes]) -> bool:
     return any(unit[0] >> 1 & 63 == _IDR_W_RADL for unit in units)
 
 
-def is_hevc_torn(packet: bytes, extradata: bytes) -> bool:
+def is_hevc_torn(units: list[bytes], packet: bytes, extradata: bytes) -> bool:
     """Whether an HEVC packet holds what no encoder writes: units that do not fill it, or zeros inside of one.
 
     FFmpeg's decoder keeps quiet about most of what is wrong inside a picture. An encoder breaks up two zero
@@ -301,8 +301,8 @@ def is_hevc_torn(packet: bytes, extradata: bytes) -> bool:
     length_bytes = _length_bytes("hevc", extradata)
     if length_bytes and not _filled_by_lengths(packet, length_bytes):
         return True
-    units = (unit for unit in nal_units("hevc", packet, extradata) if not _is_message(unit))
-    return any(_has_zeros(unit[:-_PADDING] if length_bytes else unit.rstrip(b"\0")) for unit in units)
+    others = (unit for unit in units if not _is_message(unit))
+    return any(_has_zeros(unit[:-_PADDING] if length_bytes else unit.rstrip(b"\0")) for unit in others)
 
 
 def has_sublayer(units: list[bytes]) -> bool:

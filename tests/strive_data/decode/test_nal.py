@@ -31,21 +31,25 @@ def test_units_behind_start_codes() -> None:
 HVCC = bytes([1, *range(20), 3, 0])  # lengths of 4 bytes
 
 
+def torn(packet: bytes, extradata: bytes) -> bool:
+    return is_hevc_torn(nal_units("hevc", packet, extradata), packet, extradata)
+
+
 def test_a_stretch_of_zeros_or_a_wrong_length_tears_an_hevc_packet() -> None:
     sound = b"\0\0\0\6\x26\1ab\0\3" + b"\0\0\0\4\x26\1cd"
-    assert not is_hevc_torn(sound, HVCC)
-    assert not is_hevc_torn(b"\0\0\0\7\x26\1ab\0\0\0", HVCC)  # padding behind the unit
-    assert is_hevc_torn(b"\0\0\0\x08\x26\1\0\0\0abc", HVCC)
-    assert is_hevc_torn(b"\0\0\0\x08\x26\1\0\0\2abc", HVCC)
-    assert is_hevc_torn(b"\0\0\0\x09\x26\1a" + bytes(6), HVCC)
-    assert is_hevc_torn(sound[:-1], HVCC)
-    assert is_hevc_torn(sound + b"\0", HVCC)
+    assert not torn(sound, HVCC)
+    assert not torn(b"\0\0\0\7\x26\1ab\0\0\0", HVCC)  # padding behind the unit
+    assert torn(b"\0\0\0\x08\x26\1\0\0\0abc", HVCC)
+    assert torn(b"\0\0\0\x08\x26\1\0\0\2abc", HVCC)
+    assert torn(b"\0\0\0\x09\x26\1a" + bytes(6), HVCC)
+    assert torn(sound[:-1], HVCC)
+    assert torn(sound + b"\0", HVCC)
 
 
 def test_zeros_between_the_units_of_a_byte_stream_are_padding() -> None:
-    assert not is_hevc_torn(b"\0\0\0\1\x26\1ab\0\0\0\0\0\0\1\x26\1cd\0\0\0\0", b"")
-    assert is_hevc_torn(b"\0\0\0\1\x26\1a\0\0\2b", b"")
-    assert is_hevc_torn(b"\0\0\0\1\x26\1a\0\0\0b", b"")
+    assert not torn(b"\0\0\0\1\x26\1ab\0\0\0\0\0\0\1\x26\1cd\0\0\0\0", b"")
+    assert torn(b"\0\0\0\1\x26\1a\0\0\2b", b"")
+    assert torn(b"\0\0\0\1\x26\1a\0\0\0b", b"")
 
 
 def test_a_slice_above_the_lowest_sublayer() -> None:
