@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from strive_data.annotations.numbers import count_text
 from strive_rl.answers.mentions import (
     DENIAL,
     DENIED_BEHIND,
     OPEN,
     SENTENCE,
+    is_yes_and_no,
     mentioned_option,
     opening_option,
 )
@@ -61,8 +63,8 @@ OTHER_HEAD = re.compile(r"(?<!\w)(?:\(([A-Z])\)|([A-Z])[.):](?=\s|$))")
 ENDING = re.compile(r"(?<![\w'’/])(?<!\bthan\s)([A-Z])\W*\Z")  # "The evidence supports A."
 # Not the letter that somebody else says, nor a unit: "She said A.", 'He replied, "B"', "It was 50% C."
 REPORTED = re.compile(
-    r"\b(?!(?:I|as|being|been|having|have)\b)\w+\s+(?:said|shouted|replied|whispered|yelled)"
-    r"(?:\s+(?:that\s+)?|,?\s*[\"“'‘]+)\(?[A-Z]\W*\Z|\b(?:reads|says|marked|called|named|labell?ed)\s*:?\s*[\"“'‘]+\(?[A-Z]\W*\Z|\d\s*[%°]?\s*[A-Z]\W*\Z",
+    r"\b(?!(?:I|as|being|been|having|have)\b)\w+\s+(?:said|wrote|shouted|replied|whispered|yelled)"
+    r"(?:\s+(?:that\s+)?|:\s*|[,:]?\s*[\"“'‘]+)\(?[A-Z]\W*\Z|\b(?:reads|says|marked|called|named|labell?ed)\s*:?\s*[\"“'‘]+\(?[A-Z]\W*\Z|\d\s*[%°]?\s*[A-Z]\W*\Z",
     re.IGNORECASE,
 )
 # The text finds none of the options, or cannot say.
@@ -99,7 +101,7 @@ def read_choice(text: str, options: Sequence[str]) -> str | None:
     shown = CHECK.sub(" - correct", CROSS.sub(" incorrect ", TAGS.sub("\n", text[-LONGEST:])))
     plain = _without_names(_lettered(plain_text(PICTURES.sub("", shown)), texts), texts)
     lines = [line for line in (_unmarked(line) for line in plain.split("\n")) if line]
-    if not lines:
+    if not lines or is_yes_and_no(plain, texts):
         return None
     whole = _of_line(lines[0], texts) if len(lines) == 1 else None
     for reading in (
@@ -113,7 +115,15 @@ def read_choice(text: str, options: Sequence[str]) -> str | None:
             return reading or None
     if _is_undecided(plain, texts) or len(set(WALKED.findall(plain))) > 1:
         return None
-    return mentioned_option(plain, texts)
+    counts = {letter: _figures(text) for letter, text in texts.items()}
+    return mentioned_option(plain, texts) or (
+        mentioned_option(plain, counts) if all(counts.values()) else None
+    )
+
+
+def _figures(text: str) -> str:
+    """The number that is the whole of an option, in figures: "3" of "three"; "" of others."""
+    return count_text(text) if len(text.split()) == 1 else ""
 
 
 def _is_undecided(plain: str, texts: Texts) -> bool:
@@ -227,6 +237,9 @@ def _names_another(words: str, letter: str, texts: Texts) -> bool:
         _holds(bare(first) if own in text else rest, text) for text in others
     ):
         return True
+    count, own_count = count_text(first), _figures(texts[letter])
+    if count and own_count and count != own_count and count in map(_figures, texts.values()):
+        return True
     return any(
         match[1] in texts and match[1] != letter and not _is_denied(match.string, *match.span())
         for match in ALTERNATIVE.finditer(f", {first}")
@@ -314,4 +327,4 @@ def _ending(plain: str, texts: Texts) -> str | None:
     match, letters = ENDING.search(sentence), set(LONE.findall(sentence)) & texts.keys()
     if any(pattern.search(sentence) for pattern in (DENIAL, OPEN, REPORTED)) or _is_undecided(plain, texts):
         return None
-    return letters.pop() if match and letters == {match[1]} and sentence[-1] != "?" else None
+    return letters.pop() if match and letters == {match[1]} and "?" not in match[0] else None

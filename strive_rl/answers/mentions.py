@@ -34,7 +34,7 @@ DENIAL = re.compile(
 )
 # and these leave it open: doubts, alternatives, conditions, reasons, and what the question says.
 OPEN = re.compile(
-    r"\b(?:options?|choices?)\s+(?:are|include|mention)\b|\b(?:unable|unclear|such\s+as|for\s+example|e\.g\.|unsure|uncertain|impossible|difficult|consider|examine|evaluate|think\s+about|partial\w*|partly|whether|if|unless|except|could|might|may|maybe"
+    r"\b(?:options?|choices?)\s+(?:are|include|mention)\b|\b(?:unable|unclear|such\s+as|for\s+example|e\.g\.|unsure|uncertain|impossible|difficult|consider|examine|evaluate|think\s+about|(?<!\bI\s)(?:suppose|assume)|partial\w*|partly|whether|if|unless|except|could|might|may|maybe"
     r"|perhaps|possibly|either|both|although|though|because|asks?|asked|says?|states|mention\w*|question)\b"
     r"|\bthan\s+(?:\w+\s+)?$|\S\s+or\b|或|吗|嗎|无法|無法|是否",
     re.IGNORECASE,
@@ -60,8 +60,10 @@ QUOTES = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|『[^』\n]*�
 # Words that are no answer within a sentence, but only where they open it: "No, the man ...".
 # By what they mean: "correct" is the answer "yes", or "true" where that is an option.
 OPENERS = {
-    "yes": "yes|true|correct|是的?|对的?|對的?|はい|네|예|sí|oui|ja|да",
-    "no": "no|false|incorrect|wrong|否|不是的?|不对|不對|いいえ|아니요|아니오|nein|non|нет",
+    "yes": r"yes|yeah|yep|true|correct|(?:absolutely|certainly|definitely|of\s+course)(?=\W*\Z)|"
+    "是的?|对的?|對的?|はい|네|예|sí|oui|ja|да",
+    "no": r"no|nope|not\s+(?:at\s+all|really)|(?:absolutely|certainly|definitely|of\s+course)\s+not|"
+    "false|incorrect|wrong|否|不是的?|不对|不對|いいえ|아니요|아니오|nein|non|нет",
     "both": "both",
     "neither": "neither|none",
 }
@@ -131,6 +133,13 @@ def opening_option(text: str, options: Mapping[str, str]) -> str | None:
     means = re.compile(OPENERS[match.lastgroup or ""], re.IGNORECASE)
     named = [letter for letter, option in options.items() if means.fullmatch(bare(option))]
     return named[0] if len(named) == 1 else None
+
+
+def is_yes_and_no(text: str, options: Mapping[str, str]) -> bool:
+    """Whether the text is nothing but both answers of a yes-or-no question: "No. Yes."."""
+    said = [one for one in SENTENCE.findall(text) if one.strip()]
+    words = said if all(OPENER.fullmatch(bare(one)) for one in said) else []
+    return len({opening_option(one, options) for one in words} - {None}) > 1
 
 
 def _opening(text: str) -> re.Match[str] | None:

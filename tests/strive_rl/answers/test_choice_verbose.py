@@ -143,11 +143,17 @@ def test_the_words_of_an_option_in_the_clauses_of_a_sentence(text: str, letter: 
 
 YES_AND_NO = {
     "A": (
-        "Correct.", "That is true, it grows.", "Based on the video, yes, it grows.",
-        "是的。", "はい、そうです。", "네.", "Sí.", "Ja, es wächst.",
+        "Correct.", "That is true, it grows.", "Based on the video, yes, it grows.", "Absolutely.",
+        "是的。", "はい、そうです。", "네.", "Sí.", "Ja, es wächst.", "Yep, it grows.", "Of course!",
     ),
-    "B": ("Incorrect.", "This is wrong.", "Looking at the end, no.", "不是。", "いいえ", "아니요.", "Nein."),
-    None: ("If he runs, yes.", "Some may say, no.", "In the video, no man runs.", "It is true that he runs."),
+    "B": (
+        "Incorrect.", "This is wrong.", "Looking at the end, no.", "不是。", "いいえ", "아니요.", "Nein.",
+        "Absolutely not.", "Nope.",
+    ),
+    None: (
+        "If he runs, yes.", "Some may say, no.", "In the video, no man runs.", "It is true that he runs.",
+        "No. yes", "Yes. No.", "Certainly! He runs.", "Absolutely no idea.",
+    ),
 }  # fmt: skip
 RUNS = ("A. Running", "B. Jumping", "C. Swimming")
 COUNTS = ("A. 2", "B. 3", "C. 4")
@@ -205,6 +211,22 @@ CHARGE = ("A. It increases", "B. It decreases", "C. It cannot be determined")
         ("C is less likely.", RUNS, None),
         ("C is only mentioned in passing.", RUNS, None),
         ("C looks like the best option.", RUNS, "C"),
+        *(
+            (text, RUNS, "C")
+            for text in ("C is my final answer.", "C will be my answer", "C would be the answer")
+        ),
+        *(
+            (text, RUNS, None)
+            for text in ('You said: "C"', "The user wrote: C", "Assume C.", "C is an option")
+        ),
+        *(
+            (text, RUNS, None)
+            for text in ('"C. Swimming" is one of the options.', "Suppose the answer is C.")
+        ),
+        *((text, RUNS, None) for text in ("He claims the answer is C, which is wrong.", "C?!")),
+        *((text, ("A. two", "B. three"), "B") for text in ("3", "I count 3", "The answer is 3.")),
+        *((text, ("A. two", "B. three"), None) for text in ("2 or 3", "A. 3", "not 3", "33")),
+        ("A. three", COUNTS, None),
         ("If it were dark, it would be C.", RUNS, None),
         ('"C. Swimming" is incorrect.', RUNS, None),
         ("Option C mentions swimming.", RUNS, None),

@@ -146,7 +146,7 @@ def test_the_rules_apply_to_the_stripped_answer(output: str) -> None:
         ("multi-choice", "The answer is B.", None, 1),
         ("multi-choice", "I cannot see it.", None, None),
         ("yes_no", "The answer is: **yes**", None, 1),
-        ("yes_no", "Not really.", 0, None),
+        ("yes_no", "Not really.", 0, 0),
         ("yes_no", "**No**, he does not.", None, 0),
         ("caption_matching", "**Caption A**", None, 1),
         ("caption_matching", "The answer is A.", None, 1),
