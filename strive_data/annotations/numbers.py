@@ -182,14 +182,14 @@ ASIDE = re.compile(
 )
 # The figure is a part of another number: "±5", "√5", "<5", "3·5", "12:5", "v1.2", "half of 5", "百分之5".
 CUT_BEFORE = re.compile(
-    r"(?:[±∓√<>≤≥≠%/]\s?\{?|[\d^.,]|[+-]\s?\(?\s?|\d[:'*×·]\s?|\\[a-z]+[{\s]?|(?:百分之|零下)\s?"
+    r"(?:[±∓√<>≤≥≠%/]\s?\{?|\A\s*—\s?|\b(?:minus|negative)\s|[\d^.,]|[+-]\s?\(?\s?|\d[:'*×·]\s?|\\[a-z]+[{\s]?|(?:百分之|零下)\s?"
     r"|\b(?:half|twice|double|quarter|third|root|square|cube)\s(?:of\s)?"
     r"|\b(?:log|ln|exp|sqrt|sin|cos|tan|(?:more|less|fewer|greater)\sthan|at\s(?:least|most)|up\sto)\s?\(?)\Z",
     re.IGNORECASE,
 )
 CUT_AFTER = re.compile(
     r"\d|/|\s?\+(?!\s?\d)|[.,:'^_٫]\d|\s\d{3}(?!\d)|\s?-\s*\Z|\s?[x×*·]\s?\d|\s?\^|\s?[√π‰]|\s?\\(?:pi|sqrt)"
-    r"|\s+and\s+an?\s+(?:half|quarter|third)\b|!|\s(?:lakh|crore|factorial|per\sthousand|half|halves|quarters?|thirds?|fifths"
+    r"|\s+and\s+an?\s+(?:half|quarter|third)\b|!|\s?(?:mn|tn)\b|\s(?:lakh|crore|factorial|per\sthousand|half|halves|quarters?|thirds?|fifths"
     r"|(?:ten|hundred|thousand|million)ths)\b|\s(?:point|over|plus|minus|times|divided\sby|to\sthe\spower\sof)\s[+-]?\d"
     r"|e(?![^\W\d_])|(?-i:[KMBTxyzin])(?!\w)|h\d|m\d(?:\d|\s?s)|\s(?:squared|cubed)\b|\s?[成折]"
     r"|[\s-]*(?:°|degrees?)?\s?[CF]?\s?below\b",
