@@ -80,8 +80,9 @@ NO_NUMBER = [
     "They do a high five.", "Are there four chairs?", "number two", "There is one chair and two tables.",
     "I do not know. Four.", "four, but it may be five", "two times two", "four is wrong",
     "There are 4 frames. The answer is four or five.", "Answer - 5", "the answer is -(5)", "<5",
-    "2 thirds", "5!", "the square root of 2", "2 to the power of 2", "13 013", "2 lakh", "5 mn", "—5", "minus -5", "√{2}",
+    "2 thirds", "5!", "2 to the power of 2", "13 013", "2 lakh", "5 mn", "—5", "minus -5", "√{2}",
     "So x = 3 or x = 4", "The answer is 4 or 5. So 3 ran.", "4 or 5", "3-4", "", "1 2", "10,5", "v1.2.3",
+    "the square root of 2",
 ]  # fmt: skip
 
 
