@@ -16,6 +16,7 @@ from strive_rl.answers.similarity import rouge_mean, spans_in, split_words, temp
 from strive_rl.answers.statements import UNSEEN, read_number
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+EMPTY_THOUGHT = re.compile(r"\A\s*<think>\s*</think>(?=\s*<think>)")
 
 
 def outside_thoughts(text: str) -> str:
@@ -41,7 +42,9 @@ def final_answer(text: str) -> str | None:
 
 
 def has_form(text: str) -> bool:
-    """Whether the whole text is `<think>…</think>` then `<answer>…</answer>`, each once and neither blank."""
+    """Whether the whole text is `<think>…</think>` then `<answer>…</answer>`, each once and neither blank; an
+    empty thought before them is a chat template's, of a model whose own thoughts are off."""
+    text = EMPTY_THOUGHT.sub("", text)
     if any(text.count(tag) != 1 for tag in TAGS):
         return False
     head, _, tail = text.strip().partition("</think>")

@@ -63,6 +63,7 @@ def test_last_answer(text, answer):
         ("<think>x</think><answer>A</answer><answer>B</answer>", False),
         ("<think>x</think><think>y</think><answer>B</answer>", False),
         ("<answer>B</answer>", False),
+        ("<think>\n\n</think>\n\n<think>x</think><answer>B</answer>", True),
         ("", False),
     ],
 )
