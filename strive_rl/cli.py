@@ -108,7 +108,7 @@ def _train(
     if first_process():
         require_run(out, resume=resume)
         require_trackers(settings.log)
-        require_extras(lora_rank=settings.policy.lora_rank, engine=settings.rollout.engine, model=model)
+        require_extras(settings.rollout, lora_rank=settings.policy.lora_rank, model=model)
         if settings.reward.function is not None:
             from strive_rl.algorithm.reward import require_reward
 

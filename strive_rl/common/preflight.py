@@ -18,12 +18,12 @@ import typer
 from strive_data.common.console import echo
 from strive_data.common.files import AGAIN, near_path, output_folder
 from strive_data.common.hub import require_hub
-from strive_data.common.settings import require_device
+from strive_data.common.settings import require, require_device
 from strive_data.common.signals import exit_code, say_now, terminable
 from strive_data.errors import Terminated, UsageError
 from strive_rl.common.model_folder import require_intact
 from strive_rl.common.run_settings import RESULTS_FILE
-from strive_rl.config import DEMOS, VLLM_MODELS
+from strive_rl.config import DEMOS, VLLM_MODELS, EngineSettings
 
 CONFIG_FILE = "config.json"
 RESUME = "give the same command with --resume"
@@ -54,6 +54,12 @@ def first_process() -> bool:
     """Whether this is the process that checks, writes and prints for all, as `distributed.is_first` says once
     they have met."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def require_one_process(command: str) -> None:
+    """Raise UsageError under torchrun."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(f"strive-rl {command} runs in one process: start it without torchrun")
 
 
 def require_new(file: Path) -> None:
@@ -122,23 +128,33 @@ def require_model_folder(name: str) -> None:
         )
 
 
-def require_extras(*, lora_rank: int = 0, engine: str = "builtin", model: str = "") -> None:
+def require_extras(engine: EngineSettings, *, lora_rank: int = 0, model: str = "") -> None:
     """Raise UsageError where adapters or vLLM are asked for and their package is missing, and where vLLM is
-    not used for the kind of a model folder."""
-    config = Path(model, CONFIG_FILE)
+    not used for the kind of a model folder, or in so many processes."""
+    config, kind = Path(model, CONFIG_FILE), None
     if model and config.is_file():
-        require_engine(engine, json.loads(config.read_bytes()).get("model_type", ""))
+        kind = json.loads(config.read_bytes()).get("model_type", "")
+    require_engine(engine, kind, int(os.environ.get("WORLD_SIZE", "1")))
     for wanted, what, package, extra in (
         (lora_rank > 0, f"policy.lora_rank={lora_rank}", "peft", "lora"),
-        (engine == "vllm", "engine=vllm", "vllm", "vllm"),
+        (engine.engine == "vllm", "engine=vllm", "vllm", "vllm"),
     ):
         if wanted and find_spec(package) is None:
             raise UsageError(f"{what} needs {package}: install this package with its [{extra}] extra")
 
 
-def require_engine(engine: str, kind: str) -> None:
-    """Raise UsageError where the engine is not known to read this architecture as the policy does."""
-    if engine == "vllm" and kind not in VLLM_MODELS:
+def require_engine(settings: EngineSettings, kind: str | None, processes: int) -> None:
+    """Raise UsageError where the engine is not known to read this architecture (None: unknown) as the policy
+    does, and where the processes do not form groups that share a copy of its weights."""
+    if settings.engine != "vllm":
+        return
+    share = settings.tensor_parallel_size
+    require(
+        processes % share == 0,
+        f"tensor_parallel_size: got {share}, expected a divisor of the number of processes, {processes}: so "
+        "many share one copy of the weights",
+    )
+    if kind is not None and kind not in VLLM_MODELS:
         raise UsageError(
             f"rollout.engine=vllm: got a {kind}, expected one of: {', '.join(VLLM_MODELS)}; "
             "use rollout.engine=builtin"

@@ -74,9 +74,8 @@ VLLM_MODELS = ("qwen2_5_vl", "qwen3_vl")
 class EngineSettings:
     """What samples completions: "builtin", the policy's loop, or "vllm", an engine with its own weights.
 
-    `gpu_memory_utilization`, `tensor_parallel_size` and `sleep` are vLLM's: its share of a GPU's memory, the
-    processes that share one copy (1, since they would have to sample the same prompts), and whether it frees
-    its memory while the policy is updated.
+    `gpu_memory_utilization`, `tensor_parallel_size` and `sleep` are vLLM's: its share of a GPU's memory, how
+    many successive processes share one copy, and whether it frees its memory while the policy is updated.
     """
 
     engine: Literal["builtin", "vllm"] = "builtin"
@@ -87,12 +86,7 @@ class EngineSettings:
     def _check_engine(self, temperature: float, section: str = "") -> None:
         share = self.gpu_memory_utilization
         require(0 < share < 1, f"{section}gpu_memory_utilization: got {share}, expected between 0 and 1")
-        processes = self.tensor_parallel_size
-        require(
-            processes == 1,
-            f"{section}tensor_parallel_size: got {processes}, expected 1: processes that share a copy of the "
-            "weights would have to sample the same prompts, and each samples its own",
-        )
+        at_least(self, section, tensor_parallel_size=1)
         # vLLM samples at .01 where less is asked for, and refuses more than 2; 0 is greedy.
         require(
             self.engine == "builtin" or temperature == 0 or 0.01 <= temperature <= 2,

@@ -22,7 +22,7 @@ import torch
 from transformers import AutoConfig
 
 from strive_rl.common.preflight import require_engine
-from strive_rl.config import PolicySettings, TrainSettings
+from strive_rl.config import EngineSettings, PolicySettings, TrainSettings
 from strive_rl.policy.architectures import ARCHITECTURES
 from strive_rl.policy.load import read_config
 from strive_rl.policy.lora import TARGETS
@@ -164,11 +164,12 @@ def linear_shape(text: Any) -> LinearShape:
     )
 
 
-def read_shape(name: str, engine: str = "builtin") -> ModelShape:
+def read_shape(name: str, engine: EngineSettings | None = None, processes: int = 1) -> ModelShape:
     """What an estimate needs to know of a model, without its weights. Raises UsageError as `load_policy` and
-    for a model that the engine does not take."""
+    `require_engine`."""
     config = packaged_config(name) or read_config(name)
-    require_engine(engine, config.model_type)
+    if engine:
+        require_engine(engine, config.model_type, processes)
     return model_shape(config, ARCHITECTURES[config.model_type])
 
 

@@ -104,7 +104,7 @@ def plan(
     """
     builds = Builds(shards)
     builds.plans(settings.data, neighbours=settings.policy.frame_pairs == "neighbours")
-    shape = read_shape(model, settings.rollout.engine)
+    shape = read_shape(model, settings.rollout, processes)
     multiples = multiples_of(*builds.parts, *([heldout] if heldout else []))
     return Plan(
         model=model,

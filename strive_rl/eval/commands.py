@@ -88,7 +88,7 @@ def evaluate(
 ) -> None:
     """Accuracy with a 95 % interval over videos, by frame sampler: on the samples of a build, or on a
     benchmark's own videos (the same command resumes it)."""
-    from strive_rl.common.preflight import locked
+    from strive_rl.common.preflight import locked, require_one_process
     from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 
     if (shards is None) == (benchmark is None):
@@ -100,6 +100,7 @@ def evaluate(
     reading: dict[str, Any] = {"data_root": data_root, "annotations": annotations}
     reading |= {"recipe": recipe, "columns": columns, "cache": cache, "workers": workers or None}
     if shards is not None:
+        require_one_process("eval --shards")
         _refuse_of_videos({**of_videos, **reading})
         on_samples = load(EvalSettings, config=config, options=common, assignments=set_ or ())
         with locked(out, kept=lambda: KEPT):
@@ -135,7 +136,7 @@ def _evaluate_shards(
     from strive_rl.eval.config import EVALUATION_SAMPLERS
 
     require_model(model, settings.policy.device)
-    require_extras(engine=settings.engine, model=model)
+    require_extras(settings, model=model)
     if baseline:
         require_results(baseline)
     for name in settings.samplers:
@@ -189,7 +190,7 @@ def _evaluate_benchmark(
 
     named = column_names(columns or "")
     require_model(model, settings.policy.device)
-    require_extras(engine=settings.engine, model=model)
+    require_extras(settings, model=model)
     for name in settings.samplers:
         choose(name, SAMPLER_NAMES, "sampler")
     require_scorer(settings.score.scorer)
@@ -262,7 +263,7 @@ def probe(
     with locked(file.parent, kept=lambda: "no pass rate is kept"):
         require_new(file)
         require_model(model, settings.policy.device)
-        require_extras(engine=settings.engine, model=model)
+        require_extras(settings, model=model)
         require_builds(shards)
         from strive_data.shards.reader import ShardSet
 

@@ -225,7 +225,9 @@ def answer_share(out: Path, *, task: Task, plan: Plan, observe: Observer) -> dic
     columns = names_of(settings)
     settled = answer_log.settled(out, columns)
     jobs, batches = pending_of(mine, columns, settled)
-    if not batches:
+    left = distributed.all_gather(bool(batches))
+    # Processes that share an engine make it together.
+    if not (batches or (settings.engine != "builtin" and any(left))):
         return {"answering": 0.0}
     policy = load_policy(task.model, settings.policy)
     loaded = time.monotonic()
@@ -248,6 +250,8 @@ def answer_share(out: Path, *, task: Task, plan: Plan, observe: Observer) -> dic
             done += len(fresh) + sum(len(columns) if not line["sampler"] else 1 for line in lost)
             if done:
                 observe(done, total)
+    if context.engine:
+        context.engine.sleep()
     now = time.monotonic()
     return {"loading": loaded - started, "answering": now - loaded, **context.spent}
 

@@ -103,6 +103,8 @@ def probed(
             sample_id = one.sample.meta.question.sample_id
             lost = [_head(one.sample, v) | {"reason": reasons.get(sample_id)} for v in range(column.variants)]
             yield one.position, rows.get(sample_id, lost)
+    if engine:
+        engine.sleep()
 
 
 def _rows(one: Answer) -> list[Row]:

@@ -58,7 +58,8 @@ class RolloutEngine(Protocol):
         """Take weights, by the names of a checkpoint; what was cached under older ones is dropped."""
 
     def sleep(self) -> None:
-        """Free memory until `wake`; the weights may be lost."""
+        """End sampling: free memory until `wake`; the weights may be lost. All processes must call it, since
+        those that share a copy of the weights sample together until each is done."""
 
     def wake(self) -> None:
         """Take the memory back; a `sync` must follow."""
@@ -91,7 +92,7 @@ def load_engine(policy: Policy, settings: EngineSettings, max_new_tokens: int) -
     """
     if settings.engine == "builtin":
         return None
-    require_engine(settings.engine, policy.model.config.model_type)
+    require_engine(settings, policy.model.config.model_type, distributed.world_size())
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     for name, value in VLLM_DEFAULTS.items():
         os.environ.setdefault(name, value)

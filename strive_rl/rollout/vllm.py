@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from vllm import LLM, SamplingParams
+from vllm.distributed import get_tp_group
 from vllm.inputs.engine import mm_input
 from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems, PlaceholderRange
@@ -39,7 +41,8 @@ class VllmEngine:
 
     def __init__(self, policy: Policy, settings: EngineSettings, longest: int) -> None:
         self.version = 0
-        self._policy, self._requests = policy, 0
+        self._policy = policy
+        self._shared = settings.tensor_parallel_size > 1
         self._own_positions = isinstance(policy.architecture, Qwen25VL)
         if self._own_positions:
             _use_own_positions()
@@ -83,7 +86,9 @@ class VllmEngine:
         self.version = version
 
     def sleep(self) -> None:
-        """Free the weights and the cache of a GPU."""
+        """Take part in what other processes still sample, then free the weights and the cache of a GPU."""
+        while self._shared and any(distributed.all_gather(False)):
+            self._run([])
         if self._sleeps:
             self._llm.sleep(level=2)
 
@@ -96,19 +101,31 @@ class VllmEngine:
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
     ) -> list[list[Completion]]:
         """G completions of each prompt, [P][G]; equal keys, prompts and weights give equal completions."""
-        engine, numbers = self._llm.llm_engine, {}
-        done: dict[int, Any] = {}
+        mine = []
         for number, prompt in enumerate(prompts):
             self._require_room(len(prompt.ids), sampling.max_new_tokens)
-            request = f"{self._requests}-{number}"
-            numbers[request] = number
             parameters = self._parameters(sampling, None if sampling.greedy else keys[number])
-            engine.add_request(request, self._rendered(prompt), parameters)
-        self._requests += 1
+            mine.append((self._rendered(prompt), parameters))
+        if self._shared:
+            distributed.all_gather(True)
+        return [[self._completion(each) for each in row] for row in self._run(mine)]
+
+    def _run(self, mine: list[Any]) -> list[Any]:
+        """The outputs of these requests. Processes that share a copy of the weights all run those of all, in
+        one order, and keep their own."""
+        engine, parts, own = self._llm.llm_engine, [mine], 0
+        if self._shared:
+            group = get_tp_group()
+            parts, own = [mine] * group.world_size, group.rank_in_group
+            dist.all_gather_object(parts, mine, group=group.cpu_group)
+        for process, part in enumerate(parts):
+            for number, (prompt, parameters) in enumerate(part):
+                engine.add_request(f"{process}-{number}", prompt, parameters)
+        done: dict[str, Any] = {}
         while engine.has_unfinished_requests():
-            done |= {numbers[each.request_id]: each for each in engine.step() if each.finished}
-        rows = [sorted(done[number].outputs, key=lambda each: each.index) for number in range(len(prompts))]
-        return [[self._completion(each) for each in row] for row in rows]
+            done |= {each.request_id: each for each in engine.step() if each.finished}
+        outputs = (done[f"{own}-{number}"].outputs for number in range(len(mine)))
+        return [sorted(row, key=lambda each: each.index) for row in outputs]
 
     def _require_room(self, prompt: int, new: int) -> None:
         """Raise UsageError for a prompt that with its completion is longer than the engine takes."""
@@ -151,7 +168,7 @@ class VllmEngine:
         fields = {f"{kind}_grid_thw": MultiModalFieldConfig.batched(kind, keep_on_cpu=True)}
         if prompt.features is not None:
             name = f"{kind}_embeds"
-            data[name] = prompt.features
+            data[name] = prompt.features.cpu() if self._shared else prompt.features
         else:
             name = "pixel_values" if prompt.still else "pixel_values_videos"
             data[name] = prompt.pixels

@@ -30,6 +30,7 @@ from strive_data.common.text import plural
 from strive_data.errors import StriveError, Terminated, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
+from strive_rl.common.preflight import require_one_process
 from strive_rl.common.progress import EvalProgress, Line, TrainProgress, duration, quiet_libraries
 from strive_rl.common.run_folder import MODEL_FOLDER, checkpoint_folder, checkpoints
 from strive_rl.common.run_settings import (
@@ -67,8 +68,7 @@ def run_study(
     Raises UsageError where OUT holds another study (more seeds may be added to one, behind those that are
     there where there are several models), and under torchrun.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("strive-rl study runs in one process: start it without torchrun")
+    require_one_process("study")
     _claim(study, out, shards, heldout, models)
     quiet_libraries()
     from strive_rl.policy.load import warn_if_resized

@@ -101,12 +101,6 @@ def test_another_engine_needs_the_trainers_log_probabilities() -> None:
         load(TrainSettings, assignments=both)
 
 
-def test_one_copy_of_the_weights_for_several_processes_is_refused() -> None:
-    """In one process vLLM would start others, which know neither our positions nor what is suppressed."""
-    with pytest.raises(SettingsError, match=r"rollout\.tensor_parallel_size: got 2, expected 1: processes"):
-        load(TrainSettings, assignments=["rollout.engine=vllm", "rollout.tensor_parallel_size=2"])
-
-
 @pytest.mark.parametrize("temperature", [0.001, 2.5])
 def test_a_temperature_that_vllm_would_change_or_refuse_is_refused(temperature: float) -> None:
     wrong = [f"temperature={temperature}", "engine=vllm"]

@@ -18,11 +18,13 @@ from strive_data.score.registry import make_scorer
 from strive_rl.common.model_folder import write_manifest
 from strive_rl.common.preflight import locked, require_engine, require_extras, require_model
 from strive_rl.common.run_settings import require_run
+from strive_rl.config import EngineSettings
 from strive_rl.dry_run.memory import read_shape
 from tests.conftest import typed_without
 from tests.strive_rl.made.shards import make_shards
 
 # Packages that take long to import. Without them an argument error took .16 CPU seconds in 2026.
+VLLM = EngineSettings(engine="vllm")
 SLOW = ["torch", "transformers", "ray", "open_clip", "matplotlib", "webdataset"]
 
 
@@ -115,20 +117,32 @@ def test_cuda_devices_are_counted_by_the_driver(monkeypatch: pytest.MonkeyPatch)
 def test_vllm_is_refused_for_a_kind_of_model_that_it_is_not_tested_on(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "qwen3_5"}')
     with pytest.raises(UsageError, match="qwen3_5, expected one of: qwen2_5_vl"):
-        require_extras(engine="vllm", model=str(tmp_path))
+        require_extras(VLLM, model=str(tmp_path))
     with pytest.raises(UsageError, match="qwen3_5_moe"):
-        read_shape("Qwen/Qwen3.5-35B-A3B", "vllm")
-    require_engine("vllm", "qwen3_vl")
+        read_shape("Qwen/Qwen3.5-35B-A3B", VLLM)
+    require_engine(VLLM, "qwen3_vl", 3)
+
+
+def test_processes_that_share_an_engine_are_a_multiple(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one process vLLM would start others, which know neither our positions nor what is suppressed."""
+    pair = EngineSettings(engine="vllm", tensor_parallel_size=2)
+    require_engine(pair, "qwen3_vl", 4)
+    with pytest.raises(UsageError, match=r"tensor_parallel_size: got 2, expected a divisor.*, 1:"):
+        require_extras(pair)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UsageError, match=r"tensor_parallel_size: got 2, .*, 3:"):
+        require_extras(pair)
 
 
 def test_extras_that_are_not_installed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_extras(lora_rank=4)
+    builtin = EngineSettings()
+    require_extras(builtin, lora_rank=4)
     monkeypatch.setattr("strive_rl.common.preflight.find_spec", lambda _name: None)
-    require_extras()
+    require_extras(builtin)
     with pytest.raises(UsageError, match=r"policy.lora_rank=4 needs peft.*\[lora\]"):
-        require_extras(lora_rank=4)
+        require_extras(builtin, lora_rank=4)
     with pytest.raises(UsageError, match=r"engine=vllm needs vllm.*\[vllm\]"):
-        require_extras(engine="vllm")
+        require_extras(VLLM)
 
 
 def test_costly_mistakes_are_refused_without_torch(tmp_path: Path) -> None:

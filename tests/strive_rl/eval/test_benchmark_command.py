@@ -215,7 +215,7 @@ def test_only_the_first_process_speaks(
 
 
 def test_wrong_input_is_one_line(
-    tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty.json").write_text("[]")
     common = ["--model", tiny_folder, "--out", tmp_path / "out"]
@@ -240,4 +240,7 @@ def test_wrong_input_is_one_line(
         assert typed("eval", *common, *extra) == 2, extra
         shown = capfd.readouterr().err.splitlines()
         assert message in shown[-1], (extra, shown)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert typed("eval", *common, "--shards", "s") == 2
+    assert "eval --shards runs in one process: start it without torchrun" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
