@@ -97,6 +97,9 @@ def test_our_voted_predictions_count_as_elected_or_vote_again(tmp_path: Path) ->
     assert run(tmp_path, file)["overall"]["accuracy"]["mean"] == pytest.approx(1 / 6)
     again = run(tmp_path, file, out="again", settings=replace(QUICK, vote=True))
     assert again["overall"]["accuracy"]["mean"] == 0.0
+    other = tmp_path / "other.jsonl"  # another tool's list
+    jsonl.append(other, [line | {"outputs": ["A", 3, "B"]}])
+    assert run(tmp_path, other, out="list")["overall"]["accuracy"]["mean"] == pytest.approx(1 / 6)
 
 
 def test_bad_and_unknown_predictions_are_counted(tmp_path: Path) -> None:
