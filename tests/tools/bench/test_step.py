@@ -12,6 +12,7 @@ import torch
 from strive_rl.config import PolicySettings
 from strive_rl.policy import load_policy
 from tools.bench.models import SHAPES, save_model, small
+from tools.bench.step.changes import rows, updated
 from tools.bench.step.floor import floor
 from tools.bench.step.ours import Ours
 from tools.bench.step.plain import Plain
@@ -37,25 +38,29 @@ def test_an_update_in_any_way_has_the_same_log_probabilities(folder: Path, way: 
     torch.testing.assert_close(ways[way](), ways["ours"](), rtol=0, atol=1e-5)
 
 
-def test_a_step_reads_the_same_prompt_and_moves_the_weights(folder: Path) -> None:
-    ours, plain = Ours(folder, TASK), Plain(folder, TASK.groups(), completions=3, tokens=4)
+@pytest.mark.parametrize("variants", [1, 2])
+def test_a_step_reads_the_same_prompt_and_moves_the_weights(folder: Path, variants: int) -> None:
+    task = replace(TASK, variants=variants)
+    ours, plain = Ours(folder, task), Plain(folder, task.groups(), completions=3, tokens=4)
     before = [each.model.lm_head.weight.clone() for each in (ours.policy, plain)]
     ours.step()
     plain.step()
+    assert all(len(group.views) == variants and len(group.views[0].frames) == 4 for group in task.groups())
     assert ours.prompt_tokens == plain.prompt_tokens > 2 * 4
-    assert ours.stats["tokens"] == 2 * 3 * 4
+    assert ours.stats["tokens"] == 2 * variants * 3 * 4
     assert ours.stats["logprob_gap"] < 1e-4
     assert set(ours.seconds) == {"encode", "rollout", "update", "total"}
     for owner, weight in zip((ours.policy, plain), before, strict=True):
         assert not torch.equal(owner.model.lm_head.weight, weight)
 
 
-def test_two_variants_are_the_samplers(folder: Path) -> None:
-    task = replace(TASK, variants=2)
-    ours = Ours(folder, task)
-    ours.step()
-    assert ours.stats["tokens"] == 2 * 2 * 3 * 4
-    assert all(len(group.views) == 2 and len(group.views[0].frames) == 4 for group in task.groups())
+def test_only_ways_that_agree_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.bench.step.changes.WIDTH", 64)
+    case, before, after = next(updated(tmp_path))
+    assert "".join(rows((case, before, after), 1)).endswith(" | equal |")
+    for other in (1, torch.nan):
+        with pytest.raises(ValueError, match="the largest difference is"):
+            next(rows((case, before, lambda other=other: after() + other), 1))
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # TRL names settings that transformers renames

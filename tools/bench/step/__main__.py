@@ -174,16 +174,20 @@ def _memory(way: str, task: Task, arguments: argparse.Namespace) -> int:
 
 
 def _peak_bytes(arguments: argparse.Namespace) -> int:
-    """The peak of resident memory in two steps over that before them (Linux)."""
+    """`peak_over_idle` of two steps."""
     (task,) = _tasks(arguments)
     with tempfile.TemporaryDirectory() as made:
         folder = save_model(Path(made) / "model", SHAPES[arguments.model])
         step, _ = way_step(arguments.memory_of, folder, task)
-        Path("/proc/self/clear_refs").write_text("5")
-        idle = _status("VmRSS")
-        step()
-        step()
-        return _status("VmHWM") - idle
+        return peak_over_idle(lambda: (step(), step()))
+
+
+def peak_over_idle(work: Callable[[], object]) -> int:
+    """The peak of resident memory in a call over that before it, in bytes (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    idle = _status("VmRSS")
+    work()
+    return _status("VmHWM") - idle
 
 
 def _status(name: str) -> int:
