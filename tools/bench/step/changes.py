@@ -67,7 +67,7 @@ def policy_of(folder: Path, depth: int = 6, **settings: Any) -> ours.Policy:
     model = folder / str(depth)
     if not model.exists():
         save_model(model, small(WIDTH, depth))
-    chosen = PolicySettings(device="cpu", dtype="float32", max_pixels=112**2, **settings)
+    chosen = PolicySettings(device="cpu", dtype="float32", **settings)
     all_ids = torch.zeros(2048, dtype=torch.bool)
     return replace(ours.load_policy(str(model), chosen), end_ids=(), suppressed=all_ids)
 
