@@ -172,21 +172,26 @@ def _outliers(pts_P: Ints, limits: _Limits) -> list[int]:
 
 
 def _detours(pts_P: Ints, limits: _Limits) -> list[tuple[int, int, int]]:
-    """Stretches [first, stop) of frames far from those on both sides, which leave room for them and little
-    more; and the ticks by which they must be shifted to be in the middle of it."""
-    found = []
-    for leave, back in pairwise(np.flatnonzero(np.abs(np.diff(pts_P)) > limits.outlier).tolist()):
-        before = pts_P[max(leave + 1 - MAX_REORDER, 0) : leave + 1]
-        after = pts_P[back + 1 : back + 1 + MAX_REORDER]
-        away = pts_P[leave + 1 : back + 1]
-        near = np.concatenate([before, after])
-        if np.maximum(away.min() - near, near - away.max()).min() <= limits.outlier:
-            continue  # frames of before and behind a gap, reordered
-        start, end = int(before.max()), int(after.min())
-        spare = end - start - (len(away) + 1) * limits.interval
-        if -MAX_REORDER * limits.interval <= spare <= limits.outlier:
-            found.append((leave + 1, back + 1, (start + end - int(away.min() + away.max())) // 2))
-    return found
+    """Stretches [first, stop) of frames far from those on both sides, or where no order of decoding puts
+    them, which leave room for them and little more; and the ticks by which they must be shifted to be in the
+    middle of it."""
+    found = dict[tuple[int, int], int]()
+    leaps = np.abs(np.diff(pts_P))
+    for limit in {limits.outlier, limits.misplaced}:
+        for leave, back in pairwise(np.flatnonzero(leaps > limit).tolist()):
+            before = pts_P[max(leave + 1 - 2 * MAX_REORDER, 0) : leave + 1]
+            after = pts_P[back + 1 :][: 2 * MAX_REORDER]
+            away = pts_P[leave + 1 : back + 1]
+            certain = max(np.sum(after < away.min()), np.sum(before > away.min())) > MAX_REORDER
+            before, after = before[-MAX_REORDER:], after[:MAX_REORDER]
+            near = np.concatenate([before, after])
+            if not certain and np.maximum(away.min() - near, near - away.max()).min() <= limits.outlier:
+                continue  # frames of before and behind a gap, reordered
+            start, end = int(before.max()), int(after.min())
+            spare = end - start - (len(away) + 1) * limits.interval
+            if -MAX_REORDER * limits.interval <= spare <= limits.outlier:
+                found[leave + 1, back + 1] = (start + end - int(away.min() + away.max())) // 2
+    return [(*stretch, shift) for stretch, shift in found.items()]
 
 
 def _misdated(pts_P: Ints, dts_P: Ints, limits: _Limits, *, dates_all: bool) -> list[int]:

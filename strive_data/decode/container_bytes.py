@@ -1,25 +1,27 @@
 """What the bytes of a file show and FFmpeg does not.
 
 ISO files (MP4, MOV, HEIF) are a list of boxes, whose types show whether a video was cut off, or is a still
-picture. FFmpeg reads a file of fragments, a Matroska, Ogg or AVI file, a transport stream or a GIF that was
-cut off, or has zeros in the middle, without an error, and what it lost is missing: there the chain of boxes,
-elements, pages, chunks, packets or blocks breaks.
+picture. FFmpeg reads a file of fragments, a Matroska, Ogg, AVI, MXF, ASF or IVF file, a transport or program
+stream or a GIF that was cut off, or has zeros in the middle, without an error, and what it lost is missing:
+there the chain of boxes, elements, pages, chunks, packets or blocks breaks.
 Flash videos (FLV) that were joined byte for byte have a header in the middle: FFmpeg takes it for a tag of
 several megabytes and skips the rest of the file. Where transport streams were joined, the counter of the
-packets jumps between two frames, behind a new table of programs.
+packets jumps between two frames, behind a new table of programs. What is behind the index of a NUT file, or
+behind the frames that an IVF file declares, was appended: FFmpeg takes it for a damaged frame.
 """
 
 from __future__ import annotations
 
-import io
 import mmap
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+
+from strive_data.errors import FailureKind, SampleError
 
 # Of a file that is crafted, each 8 bytes are a box.
 MOST_BOXES = 1000
@@ -27,6 +29,9 @@ _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _TS_SYNC, _TS_PACKETS = 0x47, (188, 192, 204)
 _JOINT_BYTES = 1 << 18
+_START, _PACK, _PACK_END, _KLV, _ZEROS = b"\0\0\1", 0xBA, 0xB9, b"\x06\x0e\x2b\x34", bytes(64)
+_ASF_FILE, _ASF_HEAD = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"), b"\x82"
+_NUT_INDEX = bytes.fromhex("4e58dd672f23e64e")
 _TAGS, _TEXT = (b"TAG", b"ID3", b"APETAGEX"), frozenset(b"\t\n\r") | frozenset(range(0x20, 0x7F))
 # Where none of these is behind the last whole chunk of an AVI file, what is there was appended.
 _CHUNK = re.compile(rb"RIFF|LIST|\d\d(?:dc|db|wb|pc)")
@@ -108,29 +113,13 @@ def _is_torn_matroska(content: mmap.mmap) -> bool:
     return at > end
 
 
-def _is_torn_gif(content: mmap.mmap) -> bool:
-    """Whether the blocks of a GIF do not follow each other up to its trailer or its end."""
-    at = 13 + _gif_colours(content[10:11])
-    while at < len(content) and content[at : at + 1] != b";":
-        if content[at : at + 1] == b"!":
-            at += 2
-        elif content[at : at + 1] == b",":
-            at += 11 + _gif_colours(content[at + 9 : at + 10])
-        else:
-            return True
-        while at < len(content) and content[at]:
-            at += content[at] + 1
-        at += 1
-    return at > len(content)
-
-
 def _is_torn_ogg(content: mmap.mmap) -> bool:
-    """Whether a page of an Ogg file (RFC 3533, section 6) is cut off or does not have its checksum.
+    """Whether a page of an Ogg file (RFC 3533, section 6) is missing, cut off or does not have its checksum.
 
     Not where anything else was appended: behind the last pages of all streams. The checksum is a CRC-32 of
     the bits in the reverse order of zlib's, which begins at 0. FFmpeg drops such a page.
     """
-    at, unfinished = 0, set[bytes]()
+    at, unfinished = 0, dict[bytes, int]()  # the number of the next page of each stream
     while at < len(content):
         if at and not unfinished and content.find(b"OggS", at) < 0:
             return False
@@ -142,8 +131,11 @@ def _is_torn_ogg(content: mmap.mmap) -> bool:
         check = zlib.crc32(page.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
         if check.to_bytes(4, "little").translate(REVERSED)[::-1] != content[at + 22 : at + 26]:
             return True
-        stream, is_last = content[at + 14 : at + 18], content[at + 5] & 4
-        unfinished = unfinished - {stream} if is_last else unfinished | {stream}
+        stream, number = content[at + 14 : at + 18], int.from_bytes(content[at + 18 : at + 22], "little")
+        if unfinished.pop(stream, number) != number:
+            return True
+        if not content[at + 5] & 4:
+            unfinished[stream] = number + 1
         at = end
     return False
 
@@ -164,6 +156,77 @@ def _is_torn_avi(content: mmap.mmap) -> bool:
     return False
 
 
+def _breaks_off(content: mmap.mmap, mark: bytes, size_at: Callable[[mmap.mmap, int], int]) -> bool:
+    """Whether elements do not follow each other up to the end, by their sizes.
+
+    Where no `mark` of an element is behind the last one, what is there was appended, unless it begins with
+    zeros. Files that do not begin with the mark are not judged.
+    """
+    at = 0
+    while at < len(content) and (size := size_at(content, at)):
+        at += size
+    is_lost = content.find(mark, at) >= 0 or not any(content[at : at + len(_ZEROS)])
+    return content[: len(mark)] == mark and at != len(content) and (at > len(content) or is_lost)
+
+
+def _gif_size(content: mmap.mmap, at: int) -> int:
+    """Bytes of the header or block at `at` in a GIF, with its colours and data; of the trailer and all behind
+    it."""
+    kind = content[at : at + 1] if at else b"G"
+    if kind == b";":
+        return len(content) - at
+    fixed, flags = {b"G": (13, 10), b",": (11, 9), b"!": (2, 0)}.get(kind, (0, 0))
+    colours = content[at + flags : at + flags + 1] if flags else b""
+    end = at + fixed + (3 << (colours[0] & 7) + 1 if colours and colours[0] & 0x80 else 0)
+    while kind in b"!," and end < len(content) and content[end]:
+        end += content[end] + 1
+    return end - at + (kind in b"!,") if fixed else 0
+
+
+def _ps_size(content: mmap.mmap, at: int) -> int:
+    """Bytes of the pack header or packet at `at` in a program stream (ISO/IEC 13818-1, section 2.5.3)."""
+    head = content[at : at + 14].ljust(14, b"\0")
+    if head[:3] != _START or head[3] < _PACK_END:
+        return 0
+    if head[3] == _PACK:
+        return 14 + (head[13] & 7) if head[4] >> 6 == 1 else 12
+    return 4 if head[3] == _PACK_END else 6 + int.from_bytes(head[4:6], "big")
+
+
+def _klv_size(content: mmap.mmap, at: int) -> int:
+    """Bytes of the key, length and value at `at` in an MXF file (SMPTE 377-1, section 6.3)."""
+    head = content[at : at + 25].ljust(25, b"\0")
+    digits = head[16] & 0x7F if head[16] & 0x80 else 0
+    size = int.from_bytes(head[17 : 17 + digits], "big") if digits else head[16]
+    return 17 + digits + size if head.startswith(_KLV) else 0
+
+
+def _is_torn_asf(content: mmap.mmap) -> bool:
+    """Whether a packet of an ASF file is missing or does not begin as the first: all are of one size."""
+    at, start = content.find(_ASF_FILE), int.from_bytes(content[16:24], "little") + 50
+    size = int.from_bytes(content[at + 92 : at + 96], "little")
+    count = int.from_bytes(content[start - 10 : start - 2], "little")
+    heads = content[start : start + min(count * size, len(content)) : max(size, 1)]
+    return at >= 0 and heads[:1] == _ASF_HEAD and heads.count(_ASF_HEAD) < count
+
+
+def _ivf_end(content: mmap.mmap) -> tuple[int, bool]:
+    """Where the frames of an IVF file end, and whether they are as many, or last as long, as it declares."""
+    declared, at = int.from_bytes(content[24:28], "little"), int.from_bytes(content[6:8], "little")
+    count = before = pts = 0
+    while len(head := content[at : at + 12]) == 12 and any(head):
+        end = at + 12 + int.from_bytes(head[:4], "little")
+        if end > len(content):
+            break
+        at, count, before, pts = end, count + 1, pts, int.from_bytes(head[4:], "little")
+    return at, max(count, 2 * pts - before) >= declared > 0
+
+
+def _is_torn_ivf(content: mmap.mmap) -> bool:
+    end, is_whole = _ivf_end(content)
+    return end < len(content) and not is_whole
+
+
 def _is_torn_ts(content: mmap.mmap) -> bool:
     """Whether a transport stream lacks sync bytes or ends inside of a packet.
 
@@ -180,17 +243,17 @@ def _is_torn_ts(content: mmap.mmap) -> bool:
     return False
 
 
-def _gif_colours(flags: bytes) -> int:
-    """Bytes of a colour table, by the flags that say whether there is one."""
-    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
-
-
-_TORN = {
+_TORN: dict[str, Callable[[mmap.mmap], bool]] = {
     "matroska": _is_torn_matroska,
     "ogg": _is_torn_ogg,
     "avi": _is_torn_avi,
     "mpegts": _is_torn_ts,
-    "gif": _is_torn_gif,
+    "gif": partial(_breaks_off, mark=b"", size_at=_gif_size),
+    "mpeg": partial(_breaks_off, mark=_START + bytes([_PACK]), size_at=_ps_size),
+    "mxf": partial(_breaks_off, mark=_KLV, size_at=_klv_size),
+    "asf": _is_torn_asf,
+    "ivf": _is_torn_ivf,
+    "nut": lambda content: not _nut_end(content)[1],
 }
 
 
@@ -222,49 +285,43 @@ def _ts_header(data: bytes, at: int) -> tuple[int, int]:
     return int.from_bytes(data[at + 1 : at + 3], "big") & 0x1FFF, data[at + 3] & 15
 
 
-def open_joined_flash(path: Path) -> BinaryIO | None:
-    """A joined Flash video as one file; None if the file is not one."""
-    with path.open("rb") as file:
-        if file.read(3) != b"FLV":
-            return None
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            headers = [match.span() for match in _HEADER.finditer(content) if match.start()]
-            end = len(content)
-    if not headers:
-        return None
-    starts, stops = [0, *(stop for _, stop in headers)], [*(start for start, _ in headers), end]
-    return io.BufferedReader(_Parts(path, list(zip(starts, stops, strict=True))))
+def parts_of(path: Path) -> list[tuple[int, int]]:
+    """The ranges of bytes to be read of a joined Flash video, or of an IVF or NUT file to which something was
+    appended; none for other files, which are read whole."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        cuts = list[int]()
+        if content[:3] == b"FLV":
+            cuts = [at for match in _HEADER.finditer(content) if match.start() for at in match.span()]
+        elif content[:4] in _ENDS:
+            end, is_whole = _ENDS[content[:4]](content)
+            cuts = [end] if is_whole and end < len(content) else []
+        places = [0, *cuts, len(content)]
+    return list(zip(places[::2], places[1::2], strict=False)) if cuts else []
 
 
-class _Parts(io.RawIOBase):
-    """The byte ranges `parts` of a file, one after the other."""
+JOINED = "concat:"
+"""How FFmpeg's name of a joined file begins."""
 
-    def __init__(self, path: Path, parts: list[tuple[int, int]]) -> None:
-        self._file, self._parts, self._at = path.open("rb"), parts, 0
 
-    def readable(self) -> bool:
-        return True
+def parts_name(name: str, parts: list[tuple[int, int]]) -> str:
+    """FFmpeg's name of parts of a file. Raises SampleError where the file's own name would end it early."""
+    names = [f"subfile,,start,{start},end,{end},,:{name}" for start, end in parts]
+    if len(names) > 1 and "|" in name:
+        raise SampleError(
+            FailureKind.NOT_MEDIA, f"{name}: a joined Flash video whose name holds |; rename it"
+        )
+    return names[0] if len(names) == 1 else JOINED + "|".join(names)
 
-    def seekable(self) -> bool:
-        return True
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        size_bytes = sum(stop - start for start, stop in self._parts)
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: size_bytes}[whence]
-        return self._at
+def _nut_end(content: mmap.mmap) -> tuple[int, bool]:
+    """Where the index of a NUT file ends, which is behind its frames, and whether there is one."""
+    at, size = content.rfind(_NUT_INDEX) + len(_NUT_INDEX), 0
+    is_whole = at >= len(_NUT_INDEX)
+    for byte in content[at : at + 10]:
+        size, at = size << 7 | byte & 0x7F, at + 1
+        if byte < 0x80:
+            break
+    return at + size + (4 if size > 4096 else 0), is_whole
 
-    def readinto(self, buffer: Any) -> int:
-        at = self._at
-        for start, stop in self._parts:
-            if at < stop - start:
-                self._file.seek(start + at)
-                data = self._file.read(min(len(buffer), stop - start - at))
-                buffer[: len(data)] = data
-                self._at += len(data)
-                return len(data)
-            at -= stop - start
-        return 0
 
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+_ENDS = {b"DKIF": _ivf_end, b"nut/": _nut_end}

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.error
 import numpy as np
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import cell_midpoints, shown_frames
-from strive_data.decode.media import open_media, packets_until_error, pixel_aspect, video_stream
+from strive_data.decode.media import decode, open_media, packets_until_error, pixel_aspect, video_stream
 from strive_data.decode.packet_index import PacketIndex, read_index
 from strive_data.decode.pyav_reader import is_leading
 from strive_data.decode.store import UPRIGHT, FrameStore, Orientation, finish, frame_orientation
@@ -66,13 +65,8 @@ def why_inexact(
 def _first_orientation(container: Any, stream: Any) -> Orientation | None:
     """Orientation of the first frame that can be decoded, None if its matrix is no orientation."""
     for packet in packets_until_error(container, stream):
-        try:
-            for frame in stream.codec_context.decode(packet):
-                return frame_orientation(frame, packet)
-        except MemoryError:
-            raise
-        except av.error.FFmpegError:
-            continue
+        for frame in decode(stream.codec_context, packet):
+            return frame_orientation(frame, packet)
     return UPRIGHT
 
 

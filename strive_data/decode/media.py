@@ -18,12 +18,12 @@ import av.error
 from av.stream import Disposition
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.container_bytes import iso_boxes, open_joined_flash
+from strive_data.decode.container_bytes import iso_boxes, parts_name, parts_of
 from strive_data.errors import FailureKind, SampleError
 
 FORMATS = (
-    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,gif,apng,rm,nut,mxf,dv,swf,"
-    "wtv,gxf,mjpeg,yuv4mpegpipe,mp3,flac"
+    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vvc,obu,ivf,flv,asf,ogg,gif,apng,rm,nut,mxf,dv,"
+    "swf,wtv,gxf,mjpeg,yuv4mpegpipe,mp3,flac"
 )
 """FFmpeg's names of the file formats that are opened: songs as well, which say so and have covers."""
 
@@ -109,6 +109,16 @@ def packets_until_error(container: Any, stream: Any) -> Iterator[Any]:
         return
 
 
+def decode(codec: Any, packet: Any) -> list[Any]:
+    """The frames that come out of a decoder with a packet; none where it fails."""
+    try:
+        return list(codec.decode(packet))
+    except MemoryError:
+        raise
+    except av.error.FFmpegError:
+        return []
+
+
 def _prepare_stream(path: Path, container: Any, most_pixels: int) -> None:
     """Limit the decoder of the stream to one thread and to frames of `most_pixels`."""
     stream = video_stream(container)
@@ -145,12 +155,11 @@ def _is_still(path: Path, container: Any, stream: Any) -> bool:
 
 def _open(path: Path) -> Any:
     # An absolute path never reads as a protocol ("concat:a|b"), whatever the file is called.
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+    name, protocols = os.path.abspath(path), "file"  # noqa: PTH100  # no symlink must be resolved
+    if parts := parts_of(path):
+        name, protocols = parts_name(name, parts), "file,subfile,concat"
     try:
-        joined = open_joined_flash(path)
-        if joined is not None:
-            return av.open(joined, format="flv")
-        return av.open(os.path.abspath(path), options=options)  # noqa: PTH100  # no symlink must be resolved
+        return av.open(name, options={"format_whitelist": FORMATS, "protocol_whitelist": protocols})
     except av.error.DecoderNotFoundError as error:
         raise SampleError(FailureKind.UNSUPPORTED_CODEC, f"{path}: {error.strerror}") from error
     except PermissionError as error:

@@ -6,26 +6,24 @@ Letters: P packets in decode order, F presented frames in order of time. Ticks a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import av
-import av.error
 import numpy as np
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.clock import MAX_GAP_SECONDS, ClockRules, Ints, Timeline, close_jumps
-from strive_data.decode.container_bytes import is_torn
-from strive_data.decode.media import STILL_CODECS, open_media, packets_until_error, video_stream
-from strive_data.decode.packet_scan import JOINT, Packet, PacketScan, scan_packets, with_true_keys
+from strive_data.decode.container_bytes import JOINED, is_torn
+from strive_data.decode.media import STILL_CODECS, decode, open_media, packets_until_error, video_stream
+from strive_data.decode.packet_scan import JOINT, Packet, PacketScan, scan_packets
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Times
 
-UNTIMED_FORMATS = frozenset({"asf", "avi", "h264", "hevc", "m4v", "mpegvideo", "obu"})
+UNTIMED_FORMATS = frozenset({"asf", "avi", "h264", "hevc", "m4v", "mpegvideo", "obu", "vvc"})
 """Formats that store no presentation times: what FFmpeg reports for them is a guess."""
 
 NO_DTS_FORMATS = frozenset({"matroska", "ogg"})
@@ -35,7 +33,10 @@ TS_DISCONT = 0x0200
 """FFmpeg's flag of the formats whose clock may jump (AVFMT_TS_DISCONT)."""
 
 REORDER_PROBE = 64
-"""Packets that are decoded to see whether a decoder reorders frames where the file has no reordered times."""
+"""Packets that are decoded to see what a decoder shows of them, and in which order."""
+
+DROPS_LEADING = ("hevc", "vvc")
+"""Codecs whose decoders drop pictures that are shown before the first key frame and lack their references."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,15 +92,15 @@ def index_stream(path: Path, container: Any, settings: DecodeSettings) -> tuple[
     """
     stream, formats = video_stream(container), frozenset(container.format.name.split(","))
     scan, head = scan_packets(path, container, stream)
-    scan = with_true_keys(scan, head, stream.codec_context)
     scan = _without_negative(scan) if "matroska" in formats else scan
     clock = ClockRules(
-        may_jump=bool(container.format.flags & TS_DISCONT),
+        may_jump=bool(container.format.flags & TS_DISCONT) or container.name.startswith(JOINED),
         stores_dts=not NO_DTS_FORMATS & formats,
         dates_all="mpeg" not in formats,
         marks_losses="mpegts" in formats,
     )
-    rate, timed = stream.average_rate or stream.guessed_rate, _is_timed(scan, path, stream, formats, settings)
+    guessed, rate = bool(UNTIMED_FORMATS & formats), stream.average_rate or stream.guessed_rate
+    scan, timed = _ask_decoder(scan, path, stream.codec_context, settings, guessed=guessed)
     index = index_packets(scan, time_base=stream.time_base, rate=rate, timed=timed, clock=clock)
     if index is None:
         message = f"{path}: no frame that can be shown among {len(scan.packets)} packets"
@@ -128,40 +129,52 @@ def _without_negative(scan: PacketScan) -> PacketScan:
     return replace(scan, packets=tuple(hidden))
 
 
-def _is_timed(
-    scan: PacketScan, path: Path, stream: Any, formats: frozenset[str], settings: DecodeSettings
-) -> bool:
-    """Whether the presentation times of packets are true.
+def _ask_decoder(
+    scan: PacketScan, path: Path, codec: Any, settings: DecodeSettings, *, guessed: bool
+) -> tuple[PacketScan, bool]:
+    """The scan with what the decoder shows of the first frames, and whether presentation times are true.
 
-    Where all are the decoding times, nothing is reordered and even a guess is right; unless the decoder
-    reorders nevertheless, so that they are decoding times alone. So they are, too, where they are no guess
-    and do not step back.
+    The first packet may be a key frame though its flag denies it: some containers flag none (SWF), or lose
+    the flag of the first. Where all times are the decoding times, nothing is reordered and even a guess is
+    right; unless the decoder reorders nevertheless, so that they are decoding times alone. So they are, too,
+    where they are no guess and do not step back.
     """
+    if not scan.packets:
+        return scan, False
+    first, *others = scan.packets
     shown = [packet for packet in scan.packets if packet.is_shown]
     times = [packet.pts for packet in shown if packet.pts is not None]
-    guessed = bool(UNTIMED_FORMATS & formats)
-    equal = all(packet.pts == packet.dts is not None for packet in shown)
-    if equal or (not guessed and times == sorted(times)):
-        return not (stream.codec_context.has_b_frames and _reorders(path, settings))
-    return not guessed
+    in_order = all(packet.pts == packet.dts is not None for packet in shown) or (
+        not guessed and times == sorted(times)
+    )
+    key = next((packet.pts for packet in shown if packet.is_key), None)
+    leads = codec.name in DROPS_LEADING and key is not None and min(times) < key
+    asked = not first.is_key or (codec.has_b_frames and (guessed or in_order or leads))
+    frames = _first_frames(path, settings) if asked else []
+    order = [place for _, place, _ in frames]
+    keyless = not any(packet.is_key for packet in scan.packets)
+    is_key = first.is_key or keyless or (order[:1] == [0] and frames[0][2])
+    scan = replace(
+        scan,
+        packets=(first._replace(is_key=is_key), *others),
+        keyless=keyless,
+        held=max((behind - place for behind, place, _ in frames[:1]), default=0),
+        leads=frozenset(order if codec.name in DROPS_LEADING else ()),
+    )
+    return scan, order == sorted(order) if in_order else not guessed
 
 
-def _reorders(path: Path, settings: DecodeSettings) -> bool:
-    """Whether the decoder gives the first frames in another order than that of their packets."""
-    order: list[int] = []
+def _first_frames(path: Path, settings: DecodeSettings) -> list[tuple[int, int, bool]]:
+    """Of each of the first frames, the place of the packet with which it comes out of the decoder, that of
+    its own, and whether it is a sound key frame."""
+    frames: list[tuple[int, int, bool]] = []
     with open_media(path, settings) as container:
         stream = video_stream(container)
-        for place, packet in enumerate(packets_until_error(container, stream)):
+        for place, packet in enumerate(islice(packets_until_error(container, stream), REORDER_PROBE)):
             packet.pts = place
-            try:
-                order += [frame.pts for frame in stream.codec_context.decode(packet) if frame.pts is not None]
-            except MemoryError:
-                raise
-            except av.error.FFmpegError:
-                continue
-            if place >= REORDER_PROBE:
-                break
-    return order != sorted(order)
+            decoded = [frame for frame in decode(stream.codec_context, packet) if frame.pts is not None]
+            frames += [(place, frame.pts, frame.key_frame and not frame.is_corrupt) for frame in decoded]
+    return frames
 
 
 def index_packets(
@@ -170,8 +183,8 @@ def index_packets(
     """Timeline of packets in decode order; None if nothing can be shown.
 
     `timed`: whether presentation times are to be believed. Packets before the first key frame, and frames
-    that would be shown before it (unless `scan.leads`), need a reference that the file does not hold, so they
-    are no part of the timeline. The same holds behind a clock jump.
+    that would be shown before it (but for `scan.leads`), need a reference that the file does not hold, so
+    they are no part of the timeline. The same holds behind a clock jump.
     """
     packets = scan.packets
     first_key = next((place for place, packet in enumerate(packets) if packet.is_key), None)
@@ -182,8 +195,7 @@ def index_packets(
         return None
     timed = timed and not scan.packed and all(packets[place].pts is not None for place in shown)
     line = _timeline(scan, shown, timed=timed, base=time_base, clock=clock)
-    cut = None if scan.leads else first_key
-    kept = _decodable(line, shown, packets, cut) if timed else np.arange(len(shown))
+    kept = _decodable(line, shown, scan, first_key) if timed else np.arange(len(shown))
     if not len(kept):
         return None
     order = kept[np.argsort(line.ticks[kept], kind="stable")]
@@ -217,8 +229,9 @@ def index_packets(
 def _timeline(scan: PacketScan, shown: Ints, *, timed: bool, base: Fraction, clock: ClockRules) -> Timeline:
     """The ticks of the shown packets; where they have no times, slots that decoded frames fill in order.
 
-    Slots are the decoding times, or else the durations summed. So they are for packed B pictures: there an
-    empty packet holds the place of the second picture of another, and takes no time itself.
+    Slots are the decoding times, from that of the packet with which the decoder gives the first frame on, as
+    FFmpeg's command line dates frames; or else the durations summed. So they are for packed B pictures: there
+    an empty packet holds the place of the second picture of another, and takes no time itself.
     """
     own = [scan.packets[place] for place in shown]
     durations = [packet.duration for packet in own]
@@ -227,7 +240,8 @@ def _timeline(scan: PacketScan, shown: Ints, *, timed: bool, base: Fraction, clo
     if timed:
         pts = [packet.pts or 0 for packet in own]
     elif dated and not scan.packed:
-        pts = dts
+        behind = (dts[-1] + max(durations[-1], 1) * number for number in range(1, scan.held + 1))
+        pts = [*dts[scan.held :], *behind][: len(own)]
     else:
         pts = [0, *accumulate(max(duration, 1) for duration in durations[:-1])]
     is_key = [timed and packet.is_key for packet in own]
@@ -246,15 +260,16 @@ def _timeline(scan: PacketScan, shown: Ints, *, timed: bool, base: Fraction, clo
     )
 
 
-def _decodable(line: Timeline, shown: Ints, packets: Sequence[Packet], cut: int | None) -> Ints:
-    """Which of the shown packets are not shown before the key frame that their part of the file begins with:
-    the first part with `cut`."""
+def _decodable(line: Timeline, shown: Ints, scan: PacketScan, first_key: int) -> Ints:
+    """Which of the shown packets are not shown before the key frame that their part of the file begins with,
+    or come out of the decoder nevertheless."""
     kept = line.parts >= 0
-    is_key = np.array([packets[place].is_key for place in shown])
+    is_key = np.array([scan.packets[place].is_key for place in shown])
+    leads = np.isin(shown, [*scan.leads])
     for part in range(int(line.parts.max()) + 1):
         first = np.flatnonzero(line.parts == part)[:1]
-        if len(first) and is_key[first] and (part > 0 or shown[first] == cut):
-            kept &= ~((line.parts == part) & (line.ticks < line.ticks[first]))
+        if len(first) and is_key[first] and (part > 0 or shown[first] == first_key):
+            kept &= leads | ~((line.parts == part) & (line.ticks < line.ticks[first]))
     return np.flatnonzero(kept)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,14 @@ STATE = ("palette", "new_extradata", "param_change")
 CARRIED = ("apng",)
 """Codecs whose pictures may be drawn over one before the key frame: APNG restores what a picture covered."""
 
+_ZEROS = bytes(32)
+_ZEROED = re.compile(rb"\0{32}[^\0\1]")  # zeros before a start code, or at the end, are padding
+FULL = re.compile(r"flv|h263|libdav1d|mpeg\d(video)?|msmpeg4(v2)?|rv\d0|theora|vp[689]f?|wmv\d")
+"""Decoders whose packets never hold so many zeros: encoders left at most 7 even of black pictures."""
+
+FARTHEST = 1 << 60
+"""No tick is farther from 0: those of damaged packets may be, and sums of them have 64 bits."""
+
 _IDR = 5
 _H264_SLICES = range(1, 6)
 _H264_REFERRED_TO = 0x60  # nal_ref_idc
@@ -33,7 +41,6 @@ _H264_PARAMETERS, _HEVC_PARAMETERS = (7, 8), (32, 33, 34)
 
 # Types of HEVC units: slices are below _FIRST_OTHER; below _FIRST_KEY the even ones are not referred to.
 _FIRST_KEY, _FIRST_OTHER = 16, 32
-_IDR_W_RADL = 19  # the pictures shown before it refer to nothing before it
 _PREFIX_MESSAGE, _SUFFIX_MESSAGE = 39, 40
 _PICTURE_HASH, _HASH_BYTES = 132, {0: 16, 1: 2, 2: 4}  # MD5, CRC, checksum: bytes for each plane
 _START = b"\0\0\1"
@@ -74,8 +81,9 @@ class PacketScan:
     `corrupt` are the places of packets that the demuxer marked, `joints` those before which the bytes of a
     transport stream show a joint; `gradual` as in PacketIndex; `has_state`: the decoder needs more than the
     packets since a key frame (STATE, CARRIED, parameters that are sent once); `packed`: packed B pictures;
-    `keyless`: no packet is a key frame by its flag, so that the first one is taken for it; `leads`: pictures
-    that are shown before the first key frame can be decoded.
+    `keyless`: no packet is a key frame by its flag, so that the first one is taken for it; `leads`: packets
+    whose pictures may be shown before the first key frame, since they can be decoded; `held`: packets that
+    the decoder takes before it gives the frame of the first.
     """
 
     packets: tuple[Packet, ...]
@@ -87,7 +95,8 @@ class PacketScan:
     has_state: bool = False
     packed: bool = False
     keyless: bool = False
-    leads: bool = False
+    leads: frozenset[int] = frozenset()
+    held: int = 0
 
 
 def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, list[Any]]:
@@ -129,7 +138,6 @@ def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, l
         corrupt=frozenset(corrupt),
         joints=frozenset(joints),
         gradual=seen.gradual,
-        leads=seen.leads,
         has_state=seen.has_state,
         packed=codec == "mpeg4" and bool(_PACKED.search(seen.extradata + b"".join(map(bytes, head[:1])))),
     )
@@ -142,8 +150,7 @@ class _SeenPackets:
 
     `layered`: some HEVC pictures are of a temporal sub-layer above the lowest, and may refer to what others
     call unreferenced. `torn`: packets that no encoder writes. `gradual`: as in PacketIndex. `known`: bytes
-    that hold the first parameters of an H.264 or HEVC stream; `changed`: other ones were sent. `leads`: as in
-    PacketScan.
+    that hold the first parameters of an H.264 or HEVC stream; `changed`: other ones were sent.
     """
 
     codec: str
@@ -153,7 +160,6 @@ class _SeenPackets:
     layered: bool = False
     torn: int = 0
     met_key: bool = False
-    leads: bool = False
     known: bytes = b""
     changed: bool = False
 
@@ -167,7 +173,8 @@ class _SeenPackets:
                 is_key, is_disposable = self._h264(units, is_key)
             else:
                 is_disposable = self._hevc(units, data)
-                self.leads = self.leads or (is_key and not self.met_key and is_leading_idr(units))
+        elif FULL.fullmatch(self.codec) and _ZEROS in (data := bytes(packet)):
+            self.torn += bool(_ZEROED.search(data))
         self.met_key = self.met_key or is_key
         self.has_state = (
             self.has_state
@@ -175,8 +182,8 @@ class _SeenPackets:
             or any(data.data_type in STATE for data in packet.iter_sidedata())
         )
         return Packet(
-            pts=packet.pts,
-            dts=packet.dts,
+            pts=_bounded(packet.pts),
+            dts=_bounded(packet.dts),
             duration=packet.duration or 0,
             size_bytes=packet.size,
             is_key=is_key,
@@ -206,6 +213,10 @@ class _SeenPackets:
         return is_hevc_disposable(units)
 
 
+def _bounded(tick: int | None) -> int | None:
+    return tick if tick is None else max(-FARTHEST, min(tick, FARTHEST))
+
+
 def is_hidden(codec: str, packet: Any) -> bool:
     """Whether a packet is never shown: VP8 has references as packets of their own, and Theora has headers.
 
@@ -220,33 +231,6 @@ def is_theora_header(codec: str, packet: Any) -> bool:
     Bit 7 of its first byte says so (Theora specification, section 6.1).
     """
     return codec == "theora" and bool(memoryview(packet)[0] & 0x80)
-
-
-def with_true_keys(scan: PacketScan, head: list[Any], codec: Any) -> PacketScan:
-    """The scan with its first packet as a key frame, where it is one though its flag denies it.
-
-    Some containers flag no key frames (SWF), or lose the flag of the first one.
-    """
-    flagged = [packet.is_key for packet in scan.packets]
-    if not flagged or flagged[0]:
-        return scan
-    if any(flagged) and not _decodes_alone(head[0], codec):
-        return scan
-    packets = (scan.packets[0]._replace(is_key=True), *scan.packets[1:])
-    return replace(scan, packets=packets, keyless=not any(flagged))
-
-
-def _decodes_alone(packet: Any, codec: Any) -> bool:
-    """Whether a decoder makes a sound key frame of a packet alone."""
-    decoder = av.CodecContext.create(codec.name, "r")
-    decoder.extradata, decoder.thread_count = codec.extradata, 1
-    try:
-        frames = [*decoder.decode(packet), *decoder.decode(None)]
-    except MemoryError:
-        raise
-    except av.error.FFmpegError:
-        return False
-    return bool(frames) and bool(frames[0].key_frame) and not frames[0].is_corrupt
 
 
 def is_parameters(codec: str, unit: bytes) -> bool:
@@ -285,11 +269,6 @@ def is_hevc_disposable(units: list[bytes]) -> bool:
     """Whether nothing of its own temporal sub-layer refers to the picture of an HEVC packet."""
     slices = [kind for unit in units if (kind := unit[0] >> 1 & 63) < _FIRST_OTHER]
     return bool(slices) and all(kind < _FIRST_KEY and kind % 2 == 0 for kind in slices)
-
-
-def is_leading_idr(units: list[bytes]) -> bool:
-    """Whether an HEVC packet holds a key frame such that what is shown before it can be decoded."""
-    return any(unit[0] >> 1 & 63 == _IDR_W_RADL for unit in units)
 
 
 def is_hevc_torn(units: list[bytes], packet: bytes, extradata: bytes) -> bool:

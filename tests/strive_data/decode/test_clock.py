@@ -53,6 +53,14 @@ def test_a_steady_clock_is_left_alone() -> None:
         assert line.jumps == ()
 
 
+@pytest.mark.parametrize("steps", [-20, -25, -29])
+def test_a_stretch_whose_clock_is_back_gets_its_place_back(steps: int) -> None:
+    """As a Matroska cluster with a wrong time: no order of decoding shows its frames so early."""
+    true = group(121)
+    line = close([tick + STEP * steps * (30 <= n < 40) for n, tick in enumerate(true)], FILE)
+    assert (line.ticks.tolist(), line.jumps) == (true, (30,))
+
+
 @pytest.mark.parametrize("second", [0, 30, 372, 1500, 90_000])
 def test_parts_follow_each_other_whatever_the_clock_of_the_second(second: int) -> None:
     """Two resets, one into the last frames, and two gaps."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import av
 import av.error
@@ -17,8 +18,8 @@ from strive_data.config import DecodeSettings
 from strive_data.decode.container_bytes import is_torn, iso_boxes
 from strive_data.decode.media import open_media, packets_of, packets_until_error, video_stream
 from strive_data.errors import FailureKind, SampleError
-from tests.strive_data.decode.made_checks import MakeClip
-from tools.barcodes import CLOSED, OPEN_TS, Clip
+from tests.strive_data.decode.made_checks import MakeClip, check, read
+from tools.barcodes import CLOSED, OPEN_TS, Clip, encode, rewrite
 
 
 @dataclass(frozen=True)
@@ -165,3 +166,69 @@ def test_a_file_of_countless_boxes_is_read_through_only_where_it_has_fragments(t
         path.write_bytes(b"\0\0\0\x08free" * 5000 + ending)
         assert len(iso_boxes(path)) == 1000
         assert is_torn(path, frozenset({"mov", "mp4"})) == is_cut
+
+
+OGG: dict[str, Any] = {"codec": "libvpx", "options": {"lag-in-frames": "0", "cpu-used": "8"}}
+
+
+@pytest.mark.parametrize(
+    ("clip", "mark"),
+    [
+        (
+            Clip(name="a.mp4", options=CLOSED.options, muxing={"movflags": "frag_keyframe+empty_moov"}),
+            b"moof",
+        ),
+        (
+            Clip(name="a.mkv", options=CLOSED.options, muxing={"cluster_time_limit": "400"}),
+            b"\x1f\x43\xb6\x75",
+        ),
+        (Clip(name="a.gif", codec="gif", pix_fmt="rgb8"), b"\x21\xf9\x04"),
+        (Clip(name="a.ogg", **OGG), b"OggS"),
+        (Clip(name="a.avi", codec="huffyuv", pix_fmt="rgb24"), b"00dc"),
+        (Clip(name="a.ts", options=CLOSED.options), b"\x47\x41\x00"),
+        (Clip(name="a.m2ts", options=CLOSED.options), b"\x47\x50\x11"),
+        (Clip(name="a.mpg", codec="mpeg2video", max_b_frames=2), b"\0\0\1\xba"),
+        (Clip(name="a.mxf", codec="mpeg2video", max_b_frames=0), bytes.fromhex("060e2b34010201010d01030115")),
+        (Clip(name="a.asf", codec="wmv2"), b"\x82\0\0"),
+        (Clip(name="a.ivf", **OGG), (70).to_bytes(8, "little")),
+    ],
+    ids=lambda value: value.name if isinstance(value, Clip) else "",
+)
+def test_frames_lost_by_a_break_in_the_structure_of_a_file_are_damage(
+    tmp_path: Path, clip: Clip, mark: bytes
+) -> None:
+    """FFmpeg ends there, or goes on behind it, without an error."""
+    path = encode(clip, tmp_path)
+    check(read(path), 64, 3.6)
+    data = path.read_bytes()
+    at = data.index(mark, len(data) * 2 // 3) - 4
+    for broken in (data[:at] + bytes(100) + data[at + 100 :], data[: at + 10]):
+        path.write_bytes(broken)
+        got = read(path, 200)
+        assert len(got.frames) < 90
+        assert got.info.decode_errors >= 1
+
+
+def test_a_page_that_an_ogg_file_lacks_is_damage(tmp_path: Path) -> None:
+    path = encode(Clip(name="a.ogg", **OGG, muxing={"page_duration": "200000"}), tmp_path)
+    pages = path.read_bytes().split(b"OggS")
+    assert len(pages) > 20
+    path.write_bytes(b"OggS".join([*pages[:12], *pages[13:]]))
+    got = read(path, 200)
+    assert len(got.frames) < 90
+    assert got.info.decode_errors >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "libx264"), ("a.vob", "mpeg2video"), ("a.mkv", "libvpx-vp9"), ("a.asf", "wmv2")],
+)
+def test_zeros_in_a_picture_are_damage(tmp_path: Path, name: str, codec: str) -> None:
+    """Decoders take them for data; no encoder leaves that many."""
+    source = encode(Clip(name=name, codec=codec, max_b_frames=0), tmp_path)
+
+    def edit(place: int, data: bytes) -> bytes:
+        return data[:-90] + bytes(50) + data[-40:] if place == 40 else data
+
+    assert read(source, 2).info.decode_errors == 0
+    assert read(rewrite(source, tmp_path / f"zeros-{name}", edit), 2).info.decode_errors >= 1

@@ -149,10 +149,13 @@ def test_parameters_that_are_sent_once(tmp_path: Path, codec: str) -> None:
     assert got.info.decode_errors == 0
 
 
-@pytest.mark.parametrize("header_bytes", [0, 13], ids=["files", "streams"])
-def test_joined_flash_videos(tmp_path: Path, header_bytes: int) -> None:
-    """FFmpeg stops at the header of a second file, without an error."""
-    one, two = (part(tmp_path, f"{n}.flv", 50 * n, 50, options=CLOSED.options).read_bytes() for n in (0, 1))
+@pytest.mark.parametrize(("header_bytes", "start"), [(0, 0), (0, 5000), (13, 0)])
+def test_joined_flash_videos(tmp_path: Path, header_bytes: int, start: int) -> None:
+    """FFmpeg stops at the header of a second file, without an error. The clock may jump there by 200 s."""
+    one, two = (
+        part(tmp_path, f"{n}.flv", 50 * n, 50, start=start * n, options=CLOSED.options).read_bytes()
+        for n in (0, 1)
+    )
     path = tmp_path / "joined.flv"
     path.write_bytes(one + two[header_bytes:])
     check(read(path), 64, 4.0, discontinuities=1)
@@ -242,13 +245,6 @@ def test_broken_messages_of_hevc_are_no_damage_and_hide_none(tmp_path: Path, mes
     assert read(turned, 10).info.decode_errors == 1 + 3  # the packet, and of 30 to 59 the frames 40, 49, 58
 
 
-def test_zeros_in_a_slice_of_h264_are_damage(make_clip: MakeClip, tmp_path: Path) -> None:
-    def edit(place: int, data: bytes) -> bytes:
-        return data[:-40] + bytes(30) + data[-10:] if place == 40 else data
-
-    assert read(rewrite(make_clip(CLOSED), tmp_path / "zeros.mp4", edit), 2).info.decode_errors == 1
-
-
 @pytest.mark.parametrize("tagged", [True, False])
 def test_sound_that_lasts_longer_is_no_damage(make_clip: MakeClip, tmp_path: Path, tagged: bool) -> None:
     path = tmp_path / "sound.mkv"
@@ -321,40 +317,6 @@ def test_frames_of_a_vob_file_without_a_time_keep_their_place(tmp_path: Path, bi
 
 def test_swf_has_no_key_flags(tmp_path: Path) -> None:
     check(read(encode(Clip(name="a.swf", codec="flv"), tmp_path)), 64, 3.6)
-
-
-@pytest.mark.parametrize(
-    ("clip", "mark"),
-    [
-        (
-            Clip(name="a.mp4", options=CLOSED.options, muxing={"movflags": "frag_keyframe+empty_moov"}),
-            b"moof",
-        ),
-        (
-            Clip(name="a.mkv", options=CLOSED.options, muxing={"cluster_time_limit": "400"}),
-            b"\x1f\x43\xb6\x75",
-        ),
-        (Clip(name="a.gif", codec="gif", pix_fmt="rgb8"), b"\x21\xf9\x04"),
-        (Clip(name="a.ogg", **JOINED["vp8.ogg"]), b"OggS"),
-        (Clip(name="a.avi", codec="huffyuv", pix_fmt="rgb24"), b"00dc"),
-        (Clip(name="a.ts", options=CLOSED.options), b"\x47\x41\x00"),
-        (Clip(name="a.m2ts", options=CLOSED.options), b"\x47\x50\x11"),
-    ],
-    ids=["fragments", "matroska", "gif", "ogg", "avi", "ts", "m2ts"],
-)
-def test_frames_lost_by_a_break_in_the_structure_of_a_file_are_damage(
-    tmp_path: Path, clip: Clip, mark: bytes
-) -> None:
-    """FFmpeg ends there, or goes on behind it, without an error."""
-    path = encode(clip, tmp_path)
-    check(read(path), 64, 3.6)
-    data = path.read_bytes()
-    at = data.index(mark, len(data) * 2 // 3) - 4
-    for broken in (data[:at] + bytes(100) + data[at + 100 :], data[: at + 10]):
-        path.write_bytes(broken)
-        got = read(path, 200)
-        assert len(got.frames) < 90
-        assert got.info.decode_errors >= 1
 
 
 @pytest.mark.parametrize("name", ["a.asf", "a.mkv", "a.flv", "a.ts"])

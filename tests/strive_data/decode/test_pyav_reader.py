@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -249,14 +250,15 @@ def test_a_matroska_file_that_was_cut_off_says_so(make_clip: MakeClip, tmp_path:
     assert caught.value.kind is FailureKind.PARTIAL_DECODE
 
 
-OGG = Clip(name="a.ogg", codec="libvpx", options={"lag-in-frames": "0", "cpu-used": "8"})
+LIVE_VP8: dict[str, Any] = {"codec": "libvpx", "options": {"lag-in-frames": "0", "cpu-used": "8"}}
+APPENDED = [*CORPUS, *(Clip(name=name, **LIVE_VP8) for name in ("a.ogg", "a.ivf", "a.nut"))]
 
 
-@pytest.mark.parametrize("name", ["fragments.mp4", "plain.avi", "a.ogg"])
+@pytest.mark.parametrize("name", ["fragments.mp4", "plain.avi", "a.ogg", "a.ivf", "a.nut"])
 def test_what_was_appended_to_a_file_is_no_damage_and_what_it_lost_is(
     make_clip: MakeClip, tmp_path: Path, name: str
 ) -> None:
-    path, sound = tmp_path / name, make_clip(next(clip for clip in (*CORPUS, OGG) if clip.name == name))
+    path, sound = tmp_path / name, make_clip(next(clip for clip in APPENDED if clip.name == name))
     data, before = sound.read_bytes(), read_video(sound, exact(8))
     for junk in (b"\n", b"<html>no mdat, no moof</html>\n", b"TAG" + bytes(125), bytes(5000)):
         path.write_bytes(data + junk)
