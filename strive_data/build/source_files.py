@@ -2,7 +2,8 @@
 
 `videos.json` has the size and the modification time of each file. It is no part of what the build holds:
 a copy of the same videos has other times. So a file that differs from it is read, and its packets decide.
-A folder of pictures goes by the sums over its pictures and itself.
+A folder of pictures goes by the sums over its pictures, the files of their times, and itself; if they differ,
+the times of its candidates decide with its pictures.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from pathlib import Path
 import polars as pl
 
 from strive_data.annotations.read import Annotations
-from strive_data.common.files import IMAGE_SUFFIXES, PICTURE_SUFFIXES, read_regular_file, write_json
+from strive_data.common.files import (
+    IMAGE_SUFFIXES,
+    PICTURE_SUFFIXES,
+    RATE_FILE,
+    TIMES_FILE,
+    read_regular_file,
+    write_json,
+)
 from strive_data.common.text import plural, some
 from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult, jobs_of
@@ -95,7 +103,8 @@ def source_files(
         ids = _stored_ids(output.folder, state.manifests)
     if changed:
         asked = jobs_of([row for row in rows.questions if row[1].video in changed], root)
-        if replaced := sorted({*_replaced(asked, ids, settings.decode, workers)}):
+        times = _stored_times(output.folder, state.manifests, changed)
+        if replaced := sorted({*_replaced(asked, ids, times, settings.decode, workers)}):
             raise UsageError(_refusal(replaced, recorded, now))
     now = {video: state for video, state in now.items() if video in recorded or video not in done}
     return SourceFiles(now=now, recorded=recorded, ids={video: ids[video] for video in grown if video in ids})
@@ -108,12 +117,12 @@ def _states(videos: Iterable[str], root: Path | str) -> dict[str, FileState]:
             status = Path(root, video).stat()
             found[video] = status.st_size, status.st_mtime_ns
             if stat.S_ISDIR(status.st_mode):
-                # A folder's own time changes with its names, not when a picture is written over.
+                # A folder's own time changes with its names, not when a file is written over.
                 with os.scandir(Path(root, video)) as entries:
-                    endings = (*PICTURE_SUFFIXES,)
-                    pictures = [each.stat() for each in entries if each.name.lower().endswith(endings)]
-                times = sum(each.st_mtime_ns for each in pictures)
-                found[video] = sum(each.st_size for each in pictures), status.st_mtime_ns + times
+                    endings = (*PICTURE_SUFFIXES, TIMES_FILE, RATE_FILE)
+                    files = [each.stat() for each in entries if each.name.lower().endswith(endings)]
+                times = sum(each.st_mtime_ns for each in files)
+                found[video] = sum(each.st_size for each in files), status.st_mtime_ns + times
     return found
 
 
@@ -138,25 +147,51 @@ def _stored_ids(folder: Path, manifests: Iterable[Manifest]) -> dict[str, str]:
     return dict(rows.collect().rows())
 
 
-def video_id_of(place: VideoPath, settings: DecodeSettings) -> str:
-    """What a sample of this video would have as its `video_id`. Raises SampleError as the reader does."""
+def _stored_times(
+    folder: Path, manifests: Iterable[Manifest], videos: Collection[str]
+) -> dict[str, list[float]]:
+    """The times of the candidates of each of these videos, those of its first sample."""
+    samples, frames = (
+        pl.scan_parquet([folder / part_name(manifest.shard, table) for manifest in manifests])
+        for table in ("samples", "frames")
+    )
+    first = samples.filter(pl.col("video").is_in([*videos])).unique(
+        "video", keep="first", maintain_order=True
+    )
+    found = frames.join(first.select("video", "sample_id"), on="sample_id").sort("video", "candidate")
+    return dict(found.group_by("video", maintain_order=True).agg("time").collect().rows())
+
+
+def identity_of(place: VideoPath, settings: DecodeSettings) -> tuple[str, list[float] | None]:
+    """What a sample of this video would have as its `video_id`, and of a folder of pictures the times of its
+    candidates, which are not hashed. Raises SampleError as the reader does."""
     from strive_data.decode import read_candidates
     from strive_data.decode.packet_index import read_index
 
     video = Path(place) if isinstance(place, str) else place
-    if isinstance(video, TimedFolder) or video.is_dir() or video.suffix.lower() in IMAGE_SUFFIXES:
-        return read_candidates(video, settings).info.video_id
-    return read_index(video, settings).video_id
+    is_folder = isinstance(video, TimedFolder) or video.is_dir()
+    if is_folder or (isinstance(video, Path) and video.suffix.lower() in IMAGE_SUFFIXES):
+        found = read_candidates(video, settings)
+        return found.info.video_id, found.times.tolist() if is_folder else None
+    return read_index(Path(str(video)), settings).video_id, None
 
 
 def _replaced(
-    jobs: Iterable[VideoJob], ids: Mapping[str, str], settings: DecodeSettings, workers: int
+    jobs: Iterable[VideoJob],
+    ids: Mapping[str, str],
+    times: Mapping[str, list[float]],
+    settings: DecodeSettings,
+    workers: int,
 ) -> Iterator[str]:
     from strive_data.engines.decode_pool import decode_videos
 
-    for job, found in decode_videos(((job, job.path) for job in jobs), settings, workers, read=video_id_of):
+    for job, found in decode_videos(((job, job.path) for job in jobs), settings, workers, read=identity_of):
         video = job.rows[0][1].video
-        if isinstance(found, SampleError) or found != ids.get(video):
+        if (
+            isinstance(found, SampleError)
+            or found[0] != ids.get(video)
+            or found[1] not in (None, times.get(video))
+        ):
             yield video
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import av
@@ -51,9 +52,11 @@ def named(kind: str) -> str:
     return {"video": "a.avi", "image": "a.png", "folder": "a", "written over": "a"}[kind]
 
 
-def run(root: Path, kind: str, rows: int, *, retry: bool = False) -> tuple[bool, int, list[str]]:
+def run(
+    root: Path, kind: str, rows: int, *, retry: bool = False, fps: float | None = 2.0
+) -> tuple[bool, int, list[str]]:
     """Whether there was nothing to do, the number of samples, and the failures' kinds."""
-    asked = {"video": named(kind), "answer": "x", "fps": 2.0}
+    asked = {"video": named(kind), "answer": "x", "fps": fps}
     lines = [asked | {"id": str(n), "question": f"Which {n}?"} for n in range(rows)]
     (root / "q.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     done = build(
@@ -90,6 +93,19 @@ def test_a_replaced_file_is_named_and_one_that_was_copied_is_not(tmp_path: Path,
     assert run(tmp_path, kind, 2) == (False, 2, [])
     assert len({*ids(tmp_path)}) == 1
     assert verify_build(tmp_path / "out", workers=1).problems == []
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"), [("fps.txt", "2", "4"), ("times.txt", "0\n1\n4", "0\n3\n4")]
+)
+def test_other_times_of_a_folder_are_another_video(
+    tmp_path: Path, name: str, before: str, after: str
+) -> None:
+    write_media(tmp_path / "a", "folder", 50)
+    for text, is_refused in ((before, False), (after, True), (before, False), (before + "\n", False)):
+        (tmp_path / "a" / name).write_text(text)
+        with pytest.raises(UsageError, match=r"1 video is .*: a \(") if is_refused else nullcontext():
+            run(tmp_path, "folder", 1, fps=None)
 
 
 def test_a_file_that_is_replaced_unseen_gives_failures_not_a_second_clip(tmp_path: Path) -> None:
