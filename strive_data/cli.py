@@ -299,18 +299,15 @@ def synth(
     choose(level, DEMO_LEVELS, "--level")
     for each in kind or ():
         choose(each, DEMO_KINDS, "--kind")
+    from strive_data.common.files import disk_full_named
     from strive_data.demo.draw import write_world
     from strive_data.demo.world import Kind, Level, build_options
 
-    chosen = cast(Level, level)
-    annotation = write_world(
-        out,
-        videos=videos,
-        questions_per_video=questions,
-        seed=seed,
-        level=chosen,
-        kinds=[cast(Kind, each) for each in kind or ()],
-    )
+    chosen, kinds = cast(Level, level), [cast(Kind, each) for each in kind or ()]
+    with disk_full_named(out, "give a new folder"):
+        annotation = write_world(
+            out, videos=videos, questions_per_video=questions, seed=seed, level=chosen, kinds=kinds
+        )
     echo(f"{annotation}: {plural(videos, 'video')}, {plural(videos * questions, 'question')}")
     build = join(["strive-data", "build", str(annotation), "--data-root", str(out), "--out", "shards"])
     echo(f"next, as the demo's models need it: {build} {build_options(chosen)}")

@@ -297,8 +297,10 @@ def disk_full_named(out: Path, again: str = AGAIN) -> Iterator[None]:
     """Raise DiskFullError for what the block raises because there is no room."""
     try:
         yield
-    except OSError as error:
-        if error.errno in FULL or any(words in str(error) for words in FULL_WORDS):
+    except StriveError:
+        raise
+    except Exception as error:  # polars has errors of its own
+        if getattr(error, "errno", None) in FULL or any(words in str(error) for words in FULL_WORDS):
             raise disk_full(out, again) from error
         raise
 

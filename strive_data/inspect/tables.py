@@ -18,7 +18,7 @@ from textwrap import wrap
 import polars as pl
 from rich.cells import cell_len
 
-from strive_data.common.files import TABLE_FORMATS, file_sha256, replacing, require_suffix
+from strive_data.common.files import TABLE_FORMATS, disk_full_named, file_sha256, replacing, require_suffix
 from strive_data.common.settings import choose
 from strive_data.common.storage import Folder, LocalFolder, open_folder
 from strive_data.common.text import escape_controls, listed, plural, table_text
@@ -41,13 +41,14 @@ def write_rows(rows: pl.LazyFrame, path: Path) -> list[str]:
     """Write the rows by the name's ending; returns the columns that a CSV holds as JSON text (the lists).
 
     Texts of a CSV that a spreadsheet would run as a formula begin with an apostrophe. The file is written
-    beside and renamed, so that it is whole or not there. Raises UsageError where it cannot be written.
+    beside and renamed, so that it is whole or not there. Raises UsageError where it cannot be written,
+    DiskFullError where there is no room.
     """
     check_out(path)
     lists = [name for name, kind in rows.collect_schema().items() if isinstance(kind, pl.List)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, durable=False) as part:
+        with disk_full_named(path), replacing(path, durable=False) as part:
             if path.suffix.lower() == ".csv":
                 text = pl.selectors.string()
                 formula = pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(text)

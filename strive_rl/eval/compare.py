@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from strive_data.common.files import disk_full_named
 from strive_data.common.settings import choose
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
@@ -65,9 +66,10 @@ def compare(
     results, pairs = paired_results(first, second, settings=settings, common=common)
     results |= {"frames_a": first.frames, "frames_b": second.frames, "unlike": unlike(first, second)}
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / PAGE_FILE).write_text(compare_page(results, pairs), encoding="utf-8")
-        jsonl.write_json(out / COMPARISON_FILE, results)
+        with disk_full_named(out):
+            out.mkdir(parents=True, exist_ok=True)
+            (out / PAGE_FILE).write_text(compare_page(results, pairs), encoding="utf-8")
+            jsonl.write_json(out / COMPARISON_FILE, results)
     return results
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from strive_data.annotations.read import NO_COLUMNS
+from strive_data.common.files import disk_full_named
 from strive_data.common.settings import as_dict
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
@@ -169,16 +170,17 @@ def write_scored(
     out: Path, benchmark: Benchmark, items: Iterable[Item], rows: Sequence[Scored], results: dict[str, Any]
 ) -> None:
     """Write the files of a scored folder, results.json last."""
-    out.mkdir(parents=True, exist_ok=True)
     by_id = {item.question.sample_id: item for item in items}
     waiting = [row for row in rows if row.status == "awaiting judge"]
     awaiting = [line for row in waiting for line in judge_rows(benchmark, by_id[row.sample_id], row)]
-    for name, records in ((SCORED_FILE, [asdict(row) for row in rows]), (JUDGE_FILE, awaiting)):
-        (out / name).unlink(missing_ok=True)
-        if records:
-            jsonl.append(out / name, records)
-    (out / PAGE_FILE).write_text(score_page(results, rows), encoding="utf-8")
-    jsonl.write_json(out / RESULTS_FILE, results)
+    with disk_full_named(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for name, records in ((SCORED_FILE, [asdict(row) for row in rows]), (JUDGE_FILE, awaiting)):
+            (out / name).unlink(missing_ok=True)
+            if records:
+                jsonl.append(out / name, records)
+        (out / PAGE_FILE).write_text(score_page(results, rows), encoding="utf-8")
+        jsonl.write_json(out / RESULTS_FILE, results)
 
 
 def _head(

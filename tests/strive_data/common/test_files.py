@@ -4,6 +4,7 @@ import errno
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from strive_data.common.files import (
@@ -109,9 +110,14 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "x"), OSError(errno.EDQUOT, "x"), OSError("No space left on device (28)")]
+    "error",
+    [
+        OSError(errno.ENOSPC, "x"),
+        OSError(errno.EDQUOT, "x"),
+        pl.exceptions.ComputeError("IO error: No space left on device (os error 28)"),
+    ],
 )
-def test_a_full_disk_is_said_as_such(tmp_path: Path, error: OSError) -> None:
+def test_a_full_disk_is_said_as_such(tmp_path: Path, error: Exception) -> None:
     with (
         pytest.raises(DiskFullError, match=r"free space and start the same command again"),
         output_folder(tmp_path),
