@@ -189,7 +189,7 @@ def _detours(pts_P: Ints, limits: _Limits) -> list[tuple[int, int, int]]:
                 continue  # frames of before and behind a gap, reordered
             start, end = int(before.max()), int(after.min())
             spare = end - start - (len(away) + 1) * limits.interval
-            if -MAX_REORDER * limits.interval <= spare <= limits.outlier:
+            if abs(spare) <= MAX_REORDER * limits.interval:
                 found[leave + 1, back + 1] = (start + end - int(away.min() + away.max())) // 2
     return [(*stretch, shift) for stretch, shift in found.items()]
 

@@ -240,7 +240,8 @@ def _timeline(scan: PacketScan, shown: Ints, *, timed: bool, base: Fraction, clo
     if timed:
         pts = [packet.pts or 0 for packet in own]
     elif dated and not scan.packed:
-        behind = (dts[-1] + max(durations[-1], 1) * number for number in range(1, scan.held + 1))
+        step = _typical_gap(np.array(dts, dtype=np.int64), None, base)
+        behind = (dts[-1] + step * number for number in range(1, scan.held + 1))
         pts = [*dts[scan.held :], *behind][: len(own)]
     else:
         pts = [0, *accumulate(max(duration, 1) for duration in durations[:-1])]

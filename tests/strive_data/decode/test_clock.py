@@ -71,6 +71,16 @@ def test_parts_follow_each_other_whatever_the_clock_of_the_second(second: int) -
     assert line.jumps == (101,)
 
 
+def test_three_parts_of_which_the_second_is_far_ahead() -> None:
+    """It fits between the others, but with seconds to spare: it is no stretch with a wrong clock."""
+    starts = (0, 12_000, 1200)
+    pts = [tick for start in starts for tick in group(41, start=start)]
+    dts = steady_dts(*((41, start - 4) for start in starts))
+    line = close(pts, BROADCAST, keys=(0, 41, 82), dts=dts)
+    assert sorted(line.ticks.tolist()) == list(range(0, 123 * STEP, STEP))
+    assert line.jumps == (41, 82)
+
+
 def test_a_gap_is_real_up_to_the_limit_of_the_container() -> None:
     limits = ((BROADCAST, 9, False), (BROADCAST, 11, True), (FILE, 3500, False), (FILE, 3700, True))
     for rules, seconds, closed in limits:
