@@ -102,6 +102,12 @@ def close_jumps(
     return Timeline(ticks=ticks, parts=parts, jumps=tuple(sorted([*outliers, *starts])))
 
 
+def typical_step(pts_P: Ints, otherwise: int = 1) -> int:
+    """The median of the steps from one tick to the next, at least 1; `otherwise` where all are equal."""
+    steps = np.diff(np.unique(pts_P))
+    return max(int(np.median(steps)), 1) if len(steps) else otherwise
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Limits:
     """The typical time between frames and the limits above, in ticks; whether decoding times show resets.
@@ -118,8 +124,7 @@ class _Limits:
 
     @classmethod
     def of(cls, pts_P: Ints, base: Fraction, rules: ClockRules) -> _Limits:
-        steps = np.diff(np.unique(pts_P))
-        interval = max(int(np.median(steps)), 1) if len(steps) else 1
+        interval = typical_step(pts_P)
         outlier = max(round(OUTLIER_SECONDS / base), OUTLIER_FRAMES * interval)
         reset = max(round(RESET_SECONDS / base), 1)
         return cls(

@@ -211,7 +211,8 @@ def _is_torn_asf(content: mmap.mmap) -> bool:
 
 
 def _ivf_end(content: mmap.mmap) -> tuple[int, bool]:
-    """Where the frames of an IVF file end, and whether they are as many, or last as long, as it declares."""
+    """Where the frames of an IVF file end, and whether nothing is behind them, or they are as many or last as
+    long as it declares."""
     declared, at = int.from_bytes(content[24:28], "little"), int.from_bytes(content[6:8], "little")
     count = before = pts = 0
     while len(head := content[at : at + 12]) == 12 and any(head):
@@ -219,12 +220,7 @@ def _ivf_end(content: mmap.mmap) -> tuple[int, bool]:
         if end > len(content):
             break
         at, count, before, pts = end, count + 1, pts, int.from_bytes(head[4:], "little")
-    return at, max(count, 2 * pts - before) >= declared > 0
-
-
-def _is_torn_ivf(content: mmap.mmap) -> bool:
-    end, is_whole = _ivf_end(content)
-    return end < len(content) and not is_whole
+    return at, at == len(content) or max(count, 2 * pts - before) >= declared > 0
 
 
 def _is_torn_ts(content: mmap.mmap) -> bool:
@@ -252,7 +248,7 @@ _TORN: dict[str, Callable[[mmap.mmap], bool]] = {
     "mpeg": partial(_breaks_off, mark=_START + bytes([_PACK]), size_at=_ps_size),
     "mxf": partial(_breaks_off, mark=_KLV, size_at=_klv_size),
     "asf": _is_torn_asf,
-    "ivf": _is_torn_ivf,
+    "ivf": lambda content: not _ivf_end(content)[1],
     "nut": lambda content: not _nut_end(content)[1],
 }
 

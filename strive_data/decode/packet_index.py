@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import accumulate, islice, pairwise
+from itertools import accumulate, chain, islice, pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.clock import MAX_GAP_SECONDS, ClockRules, Ints, Timeline, close_jumps
+from strive_data.decode.clock import MAX_GAP_SECONDS, ClockRules, Ints, Timeline, close_jumps, typical_step
 from strive_data.decode.container_bytes import JOINED, is_torn
 from strive_data.decode.media import STILL_CODECS, decode, open_media, packets_until_error, video_stream
 from strive_data.decode.packet_scan import JOINT, Packet, PacketScan, scan_packets
@@ -152,6 +152,7 @@ def _ask_decoder(
     asked = not first.is_key or (codec.has_b_frames and (guessed or in_order or leads))
     frames = _first_frames(path, settings) if asked else []
     order = [place for _, place, _ in frames]
+    behind_first = range(order[0] + 1, min(REORDER_PROBE, len(scan.packets))) if order else ()
     keyless = not any(packet.is_key for packet in scan.packets)
     is_key = first.is_key or keyless or (order[:1] == [0] and frames[0][2])
     scan = replace(
@@ -159,6 +160,7 @@ def _ask_decoder(
         packets=(first._replace(is_key=is_key), *others),
         keyless=keyless,
         held=max((behind - place for behind, place, _ in frames[:1]), default=0),
+        dropped=len([*takewhile(lambda place: place not in order, behind_first)]),
         leads=frozenset(order if codec.name in DROPS_LEADING else ()),
     )
     return scan, order == sorted(order) if in_order else not guessed
@@ -170,8 +172,10 @@ def _first_frames(path: Path, settings: DecodeSettings) -> list[tuple[int, int, 
     frames: list[tuple[int, int, bool]] = []
     with open_media(path, settings) as container:
         stream = video_stream(container)
-        for place, packet in enumerate(islice(packets_until_error(container, stream), REORDER_PROBE)):
-            packet.pts = place
+        packets = islice(packets_until_error(container, stream), REORDER_PROBE)
+        for place, packet in enumerate(chain(packets, [None])):
+            if packet is not None:
+                packet.pts = place
             decoded = [frame for frame in decode(stream.codec_context, packet) if frame.pts is not None]
             frames += [(place, frame.pts, frame.key_frame and not frame.is_corrupt) for frame in decoded]
     return frames
@@ -195,7 +199,7 @@ def index_packets(
         return None
     timed = timed and not scan.packed and all(packets[place].pts is not None for place in shown)
     line = _timeline(scan, shown, timed=timed, base=time_base, clock=clock)
-    kept = _decodable(line, shown, scan, first_key) if timed else np.arange(len(shown))
+    kept = _decodable(line, shown, scan, first_key) if timed else np.arange(len(shown) - scan.dropped)
     if not len(kept):
         return None
     order = kept[np.argsort(line.ticks[kept], kind="stable")]
@@ -203,7 +207,7 @@ def index_packets(
     last = packets[places[-1]].duration
     absurd = last * time_base > MAX_GAP_SECONDS[clock.may_jump]
     jumps = shown[list(line.jumps)].tolist()
-    step = _typical_gap(pts, rate, time_base)
+    step = typical_step(pts, max(round(1 / (rate * time_base)), 1) if rate else 1)
     # Were packets lost at a joint, time would be lost, too.
     joints = {
         *jumps,
@@ -240,7 +244,7 @@ def _timeline(scan: PacketScan, shown: Ints, *, timed: bool, base: Fraction, clo
     if timed:
         pts = [packet.pts or 0 for packet in own]
     elif dated and not scan.packed:
-        step = _typical_gap(np.array(dts, dtype=np.int64), None, base)
+        step = typical_step(np.array(dts, dtype=np.int64))
         behind = (dts[-1] + step * number for number in range(1, scan.held + 1))
         pts = [*dts[scan.held :], *behind][: len(own)]
     else:
@@ -277,13 +281,6 @@ def _decodable(line: Timeline, shown: Ints, scan: PacketScan, first_key: int) ->
 def _is_in_time(before: Packet, packet: Packet, step: int) -> bool:
     """Whether a packet follows the one before it as fast as frames do, one every `step` ticks."""
     return before.dts is not None and packet.dts is not None and packet.dts - before.dts < 1.5 * step
-
-
-def _typical_gap(pts: Ints, rate: Fraction | None, time_base: Fraction) -> int:
-    steps = np.diff(np.unique(pts))
-    if len(steps):
-        return max(int(np.median(steps)), 1)
-    return max(round(1 / (rate * time_base)), 1) if rate else 1
 
 
 def _declared_seconds(container: Any, stream: Any) -> float:

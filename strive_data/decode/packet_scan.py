@@ -83,7 +83,8 @@ class PacketScan:
     packets since a key frame (STATE, CARRIED, parameters that are sent once); `packed`: packed B pictures;
     `keyless`: no packet is a key frame by its flag, so that the first one is taken for it; `leads`: packets
     whose pictures may be shown before the first key frame, since they can be decoded; `held`: packets that
-    the decoder takes before it gives the frame of the first.
+    the decoder takes before it gives the frame of the first; `dropped`: pictures behind the first key frame
+    that it does not give, since they refer to others before it.
     """
 
     packets: tuple[Packet, ...]
@@ -97,6 +98,7 @@ class PacketScan:
     keyless: bool = False
     leads: frozenset[int] = frozenset()
     held: int = 0
+    dropped: int = 0
 
 
 def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, list[Any]]:
@@ -182,8 +184,8 @@ class _SeenPackets:
             or any(data.data_type in STATE for data in packet.iter_sidedata())
         )
         return Packet(
-            pts=_bounded(packet.pts),
-            dts=_bounded(packet.dts),
+            pts=packet.pts and max(-FARTHEST, min(packet.pts, FARTHEST)),
+            dts=packet.dts and max(-FARTHEST, min(packet.dts, FARTHEST)),
             duration=packet.duration or 0,
             size_bytes=packet.size,
             is_key=is_key,
@@ -211,10 +213,6 @@ class _SeenPackets:
         self.torn += is_hevc_torn(units, data, self.extradata)
         self.layered = self.layered or has_sublayer(units)
         return is_hevc_disposable(units)
-
-
-def _bounded(tick: int | None) -> int | None:
-    return tick if tick is None else max(-FARTHEST, min(tick, FARTHEST))
 
 
 def is_hidden(codec: str, packet: Any) -> bool:

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.error
 import numpy as np
 import PIL
 from PIL import Image, ImageOps
@@ -35,6 +34,7 @@ from PIL import Image, ImageOps
 from strive_data.common.files import PICTURE_SUFFIXES, RATE_FILE, TIMES_FILE, picture_order, picture_places
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import cell_midpoints, shown_frames
+from strive_data.decode.media import decode
 from strive_data.decode.store import UNREADABLE, UPRIGHT, FrameStore, finish
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import IMAGE_READER, Candidates, Frames, Times
@@ -257,10 +257,5 @@ def _decode(file: Path, most_pixels: int) -> Any:
     codec = av.CodecContext.create(name, "r")
     codec.thread_count = 1
     codec.options = {"max_pixels": str(most_pixels), "err_detect": "explode"}
-    try:
-        frames = [*codec.decode(av.Packet(content)), *codec.decode(None)]
-    except MemoryError:
-        raise
-    except av.error.FFmpegError:
-        return None
+    frames = [*decode(codec, av.Packet(content)), *decode(codec, None)]
     return frames[0] if frames and not frames[0].is_corrupt else None

@@ -115,20 +115,20 @@ def test_decoding_does_not_begin_inside_a_gradual_refresh(make_clip: Callable[[C
     assert [place for place, packet in enumerate(index.packets) if packet.is_key] == [0]
 
 
-@pytest.mark.parametrize("open_gop", [0, 1])
-def test_leading_pictures_of_a_first_key_frame(tmp_path: Path, open_gop: int) -> None:
-    """Those of a closed group (RADL) need nothing before it, those of an open group (RASL) do."""
-    options = x265(
-        keyint=12,
-        min_keyint=12,
-        scenecut=0,
-        bframes=3,
-        b_adapt=0,
-        open_gop=open_gop,
-        radl=0 if open_gop else 2,
-    )
-    source = encode(Clip(name="a.mkv", codec="libx265", options=options), tmp_path)
-    with av.open(str(source)) as reader, av.open(str(tmp_path / "cut.mkv"), "w") as writer:
+CUT = {
+    "radl": ("libx265", x265(keyint=12, min_keyint=12, scenecut=0, bframes=3, b_adapt=0, open_gop=0, radl=2)),
+    "rasl": ("libx265", x265(keyint=12, min_keyint=12, scenecut=0, bframes=3, b_adapt=0, open_gop=1)),
+    "mpeg4": ("mpeg4", {}),
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), [("radl", "cut.mkv"), ("rasl", "cut.mkv"), ("mpeg4", "cut.avi")])
+def test_leading_pictures_of_a_first_key_frame(tmp_path: Path, kind: str, name: str) -> None:
+    """Those of a closed group (RADL) need nothing before it, those of an open group do. AVI stores no times,
+    and has no slot for those that are dropped."""
+    codec, options = CUT[kind]
+    source = encode(Clip(name="a.mkv", codec=codec, options=options, max_b_frames=2), tmp_path)
+    with av.open(str(source)) as reader, av.open(str(tmp_path / name), "w") as writer:
         stream = writer.add_stream_from_template(reader.streams.video[0])
         packets = [packet for packet in reader.demux(video=0) if packet.size]
         second = [place for place, packet in enumerate(packets) if packet.is_keyframe][1]
@@ -137,9 +137,10 @@ def test_leading_pictures_of_a_first_key_frame(tmp_path: Path, open_gop: int) ->
         for packet in packets[second:]:
             packet.stream = stream
             writer.mux(packet)
-    got = read(tmp_path / "cut.mkv", 90)
+    got = read(tmp_path / name, 90)
     assert leading > 0
-    assert numbers_of(got.frames) == list(range(key if open_gop else key - leading, 90))
+    assert numbers_of(got.frames) == list(range(key - leading if kind == "radl" else key, 90))
+    np.testing.assert_allclose(got.times, np.arange(len(got.times)) / 25, atol=2e-3)
     assert got.info.decode_errors == 0
 
 
