@@ -206,7 +206,7 @@ def _is_torn_asf(content: mmap.mmap) -> bool:
     at, start = content.find(_ASF_FILE), int.from_bytes(content[16:24], "little") + 50
     size = int.from_bytes(content[at + 92 : at + 96], "little")
     count = int.from_bytes(content[start - 10 : start - 2], "little")
-    heads = content[start : start + min(count * size, len(content)) : max(size, 1)]
+    heads = content[start : start + min(count * size, len(content)) : max(size, 64)]
     return at >= 0 and heads[:1] == _ASF_HEAD and heads.count(_ASF_HEAD) < count
 
 
@@ -220,7 +220,8 @@ def _ivf_end(content: mmap.mmap) -> tuple[int, bool]:
         if end > len(content):
             break
         at, count, before, pts = end, count + 1, pts, int.from_bytes(head[4:], "little")
-    return at, at == len(content) or max(count, 2 * pts - before) >= declared > 0
+    is_long = max(count, 2 * pts - before) >= declared > 0 and content[at : at + 4] != b"DKIF"
+    return at, at == len(content) or is_long
 
 
 def _is_torn_ts(content: mmap.mmap) -> bool:
