@@ -5,7 +5,6 @@ What needs the model itself is checked where the model is loaded.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,6 +20,7 @@ from strive_data.common.hub import require_hub
 from strive_data.common.settings import require, require_device
 from strive_data.common.signals import exit_code, say_now, terminable
 from strive_data.errors import Terminated, UsageError
+from strive_rl.common import jsonl
 from strive_rl.common.model_folder import require_intact
 from strive_rl.common.run_settings import RESULTS_FILE
 from strive_rl.config import DEMOS, VLLM_MODELS, EngineSettings
@@ -133,7 +133,7 @@ def require_extras(engine: EngineSettings, *, lora_rank: int = 0, model: str = "
     not used for the kind of a model folder, or in so many processes."""
     config, kind = Path(model, CONFIG_FILE), None
     if model and config.is_file():
-        kind = json.loads(config.read_bytes()).get("model_type", "")
+        kind = jsonl.read_json(config).get("model_type", "")
     require_engine(engine, kind, int(os.environ.get("WORLD_SIZE", "1")))
     for wanted, what, package, extra in (
         (lora_rank > 0, f"policy.lora_rank={lora_rank}", "peft", "lora"),

@@ -118,6 +118,10 @@ def test_vllm_is_refused_for_a_kind_of_model_that_it_is_not_tested_on(tmp_path: 
     (tmp_path / "config.json").write_text('{"model_type": "qwen3_5"}')
     with pytest.raises(UsageError, match="qwen3_5, expected one of: qwen2_5_vl"):
         require_extras(VLLM, model=str(tmp_path))
+    for content in ("[1]", "{"):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(UsageError, match=r"config\.json"):
+            require_extras(VLLM, model=str(tmp_path))
     with pytest.raises(UsageError, match="qwen3_5_moe"):
         read_shape("Qwen/Qwen3.5-35B-A3B", VLLM)
     require_engine(VLLM, "qwen3_vl", 3)
