@@ -182,7 +182,7 @@ ASIDE = re.compile(
 )
 # The figure is a part of another number: "±5", "√5", "<5", "3·5", "12:5", "v1.2", "half of 5", "百分之5".
 CUT_BEFORE = re.compile(
-    r"(?:[±∓√<>≤≥≠%/]\s?\{?|\A\s*—\s?|\b(?:minus|negative)\s|[\d^.,]|[+-]\s?\(?\s?|\d[:'*×·]\s?|\\[a-z]+[{\s]?|(?:百分之|零下)\s?"
+    r"(?:[±∓√<>≤≥≠%/]\s?\{?|\A\s*—\s?|\b(?:minus|negative)\s?\(?\s?|[\d^.,]|[+-]\s?\(?\s?|\d[:'*×·]\s?|\\[a-z]+[{\s]?|(?:百分之|零下)\s?"
     r"|\b(?:half|twice|double|quarter|third|root|square|cube)\s(?:of\s)?"
     r"|\b(?:log|ln|exp|sqrt|sin|cos|tan|(?:more|less|fewer|greater)\sthan|at\s(?:least|most)|up\sto)\s?\(?)\Z",
     re.IGNORECASE,

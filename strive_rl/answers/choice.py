@@ -63,7 +63,8 @@ OTHER_HEAD = re.compile(r"(?<!\w)(?:\(([A-Z])\)|([A-Z])[.):](?=\s|$))")
 ENDING = re.compile(r"(?<![\w'’/])(?<!\bthan\s)([A-Z])\W*\Z")  # "The evidence supports A."
 # Not the letter that somebody else says, nor a unit: "She said A.", 'He replied, "B"', "It was 50% C."
 REPORTED = re.compile(
-    r"\b(?!(?:I|as|being|been|having|have)\b)\w+\s+(?:said|wrote|shouted|replied|whispered|yelled)"
+    r"(?<!\bas\s)\b(?:he|she|they|you|user)\s+(?:say|said|think|believe|claim|wrote|write)s?\s+(?:that\s+)?the\s+answer\s+is\s"
+    r"\(?[A-Z]\W*\Z|\b(?!(?:I|as|being|been|having|have)\b)\w+\s+(?:said|wrote|shouted|replied|whispered|yelled)"
     r"(?:\s+(?:that\s+)?|:\s*|[,:]?\s*[\"“'‘]+)\(?[A-Z]\W*\Z|\b(?:reads|says|marked|called|named|labell?ed)\s*:?\s*[\"“'‘]+\(?[A-Z]\W*\Z|\d\s*[%°]?\s*[A-Z]\W*\Z",
     re.IGNORECASE,
 )

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from strive_data.annotations.numbers import IN_WORDS, MAKES_ANOTHER, parse_number, spelled_number
 from strive_rl.answers.similarity import CJK
-from strive_rl.answers.statements import AROUND_NUMBERS, BEFORE, bare, read_number
+from strive_rl.answers.statements import AROUND_NUMBERS, ASSUMED, BEFORE, bare, read_number
 
 WORD = re.compile(rf"[{CJK}]|(?:(?![{CJK}])[^\W_])+(?:[.'’-](?:(?![{CJK}])\w)+)*")
 # A number in words; not a part of another one, or of several: "one point three", "one of the four".
@@ -34,7 +34,9 @@ DENIAL = re.compile(
 )
 # and these leave it open: doubts, alternatives, conditions, reasons, and what the question says.
 OPEN = re.compile(
-    r"\b(?:options?|choices?)\s+(?:are|include|mention)\b|\b(?:unable|unclear|such\s+as|for\s+example|e\.g\.|unsure|uncertain|impossible|difficult|consider|examine|evaluate|think\s+about|(?<!\bI\s)(?:suppose|assume)|partial\w*|partly|whether|if|unless|except|could|might|may|maybe"
+    r"\b(?:options?|choices?)\s+(?:are|include|mention)\b|\b(?:unable|unclear|such\s+as|for\s+example|e\.g\.|unsure|uncertain|impossible|difficult|consider|examine|evaluate|think\s+about|"
+    rf"{ASSUMED}|"
+    r"partial\w*|partly|whether|if|unless|except|could|might|may|maybe"
     r"|perhaps|possibly|either|both|although|though|because|asks?|asked|says?|states|mention\w*|question)\b"
     r"|\bthan\s+(?:\w+\s+)?$|\S\s+or\b|或|吗|嗎|无法|無法|是否",
     re.IGNORECASE,
@@ -59,20 +61,21 @@ SENTENCE = re.compile(
 QUOTES = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|(?<!\w)'[^'\n]*'(?!\w)")
 # Words that are no answer within a sentence, but only where they open it: "No, the man ...".
 # By what they mean: "correct" is the answer "yes", or "true" where that is an option.
+SURELY = r"(?:absolutely|certainly|definitely|of\s+course)"
 OPENERS = {
-    "yes": r"yes|yeah|yep|true|correct|(?:absolutely|certainly|definitely|of\s+course)(?=\W*\Z)|"
+    "yes": rf"yes|yeah|yep|true|correct|{SURELY}(?=\W*\Z)|"
     "是的?|对的?|對的?|はい|네|예|sí|oui|ja|да",
-    "no": r"no|nope|not\s+(?:at\s+all|really)|(?:absolutely|certainly|definitely|of\s+course)\s+not|"
+    "no": rf"no|nope|not\s+(?:at\s+all|really)|{SURELY}\s+not|"
     "false|incorrect|wrong|否|不是的?|不对|不對|いいえ|아니요|아니오|nein|non|нет",
     "both": "both",
     "neither": "neither|none",
 }
 OPENER = re.compile("|".join(f"(?P<{name}>{words})" for name, words in OPENERS.items()), re.IGNORECASE)
 OPENING = re.compile(
-    r"\W*(?P<lead>(?:[^.,;:!?\n]{1,80},|(?:(?:the|this|that)(?:\s+\w+)?|it)(?:\s+is|['’]s))\s+)?"
+    rf"\W*(?P<lead>(?!(?:{'|'.join(OPENERS.values())})\s*,)(?:[^.,;:!?\n]{{1,80}},|(?:(?:the|this|that)(?:\s+\w+)?|it)(?:\s+is|['’]s))\s+)?"
     rf"(?:{OPENER.pattern})(?:\s*[.,;:!)。，、–—-]|\s*\Z"
     r"|(?(lead)\Z|\s+(?:it|he|she|they|the|there|this|that|in|I|we|you|an?)\b))"
-    r"(?![^.!。\n]*(?:\?|\b(?:and|but|or)\s+(?:also\s+)?(?:yes|no)\b\s*[.!]))",
+    r"(?![^.!。\n]*(?:\?|\b(?:and|but|or)\s+(?:also\s+)?(?:yes|no)\b\s*(?:[.!]|\Z)))",
     re.IGNORECASE,
 )
 LETTERED = re.compile(r"(?<!\b[Nn]ot )\b([A-Z])[.)][ \t]")
@@ -137,15 +140,17 @@ def opening_option(text: str, options: Mapping[str, str]) -> str | None:
 
 def is_yes_and_no(text: str, options: Mapping[str, str]) -> bool:
     """Whether the text is nothing but both answers of a yes-or-no question: "No. Yes."."""
-    said = [one for one in SENTENCE.findall(text) if one.strip()]
-    words = said if all(OPENER.fullmatch(bare(one)) for one in said) else []
+    said = [bare(one) for sentence in SENTENCE.findall(text) for one in sentence.split(",") if one.strip()]
+    words = said if all(map(OPENER.fullmatch, said)) else []
+    words = [one for one in words if not re.fullmatch(SURELY, one, re.IGNORECASE)]
     return len({opening_option(one, options) for one in words} - {None}) > 1
 
 
 def _opening(text: str) -> re.Match[str] | None:
     match = OPENING.match(text)
     lead = (match and match["lead"]) or ""
-    return None if OPEN.search(lead) or DENIAL.search(lead) else match
+    aside = match and len(lead.split()) > 1 and re.fullmatch(SURELY, match["yes"] or "", re.IGNORECASE)
+    return None if aside or OPEN.search(lead) or DENIAL.search(lead) else match
 
 
 def content_words(text: str) -> Tokens:

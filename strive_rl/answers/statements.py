@@ -117,8 +117,8 @@ ADJECTIVES = r"(?:accurate|plausible|suitable|appropriate|fitting|consistent|rea
 PRAISED = re.compile(
     rf"(?<!{LATIN})(?<!['’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+(?:is|seems|appears|looks(?:\s+like)?|stands\s+out\s+as|(?:must|(?:has|seems|appears)\s+to)\s+be|(?:would|will)\s+be(?=\s+(?:the\s+(?:best|most|answer|correct|right)|my)\b))"
     r"\s+(?:(?:definitely|clearly|most\s+likely|probably|therefore|thus|an?|the|my)\s+)*"
-    rf"(?!(?<=an\s)(?:option|choice)\b|(?<=a\s)choice\b)(?:(?:(?:most\s+)?(?:likely|correct|right|best|better|only|closest|final)|most\s+{ADJECTIVES})\s+)*"
-    rf"(?:answer|option|choice|(?P<pick>guess|pick)|match|closest|one(?!\s+of\b)|correct|right|true|more\s+likely|(?P<bare>(?:most\s+)?likely|best|better)(?=\s*(?:[.,;!\n]|\Z)|\s+(?:because|since|as|given|based|than)\b)|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b|,?\s+but\s+(?:(?:it\s+)?(?:is|was|does)\s*n[o'’]t|(?:is\s+)?(?:wrong|incorrect|false|no)\b))|(?:\s*:|\s+[–—-]|(?:[.:]|(?<!\bA))(?:(?!\b[A-Z][.):]|\b(?:incorrect|wrong|false|not?)\b)[^\n]){{0,100}}?(?:\s[–—-]|:|\s\())\s*(?P<word>(?i:correct|right|true|yes))\b"
+    rf"(?!(?<=an\s)(?:option|choice)\b|(?<=a\s)choice\b)(?:(?:(?:most\s+)?(?:likely|correct|right|best|better|only|closest|final(?!\s+(?:option|one)\b))|most\s+{ADJECTIVES})\s+)*"
+    rf"(?:answer|option|choice|(?P<pick>guess|pick)|match|closest|one(?:(?<=\bonly\sone)|(?!\s+of\b))|correct|right|true|more\s+likely|(?P<bare>(?:most\s+)?likely|best|better)(?=\s*(?:[.,;!\n]|\Z)|\s+(?:because|since|as|given|based|than)\b)|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b|,?\s+but\s+(?:(?:it\s+)?(?:is|was|does)\s*n[o'’]t|(?:is\s+)?(?:wrong|incorrect|false|no)\b))|(?:\s*:|\s+[–—-]|(?:[.:]|(?<!\bA))(?:(?!\b[A-Z][.):]|\b(?:incorrect|wrong|false|not?)\b)[^\n]){{0,100}}?(?:\s[–—-]|:|\s\())\s*(?P<word>(?i:correct|right|true|yes))\b"
     r"|\s+(?:(?:better|best|correctly|accurately)\s+)?(?:fits|matches|describes|captures|corresponds|answers|represents|reflects|(?P<sense>makes\s+(?:the\s+most\s+)?sense)|it\s+is|is\s+what\s+(?:the|is|I|we))\b"
     r"|\s+(?:ist\s+)?richtig|\s+es\s+(?:la\s+)?correcta|\s*(?:选项|選項|项|項)?\s*(?:[是为為]?\s*最?(?:正确|正確|对的|對的)|符合)|(?:が正|を選|[가이]\s(?:정답|맞)))"
 )
@@ -150,10 +150,17 @@ REFUSED = re.compile(
     r"|\s+(?:wrong|incorrect|false|unlikely|impossible|ruled\s+out))|would\s+(?!be\b)|is\s+(?:an|one\s+of\s+the)\s+(?:options?|choices?)\b|不对|不對|不正|错|錯|\?)",
     re.IGNORECASE,
 )
+# An assumption, unless the speaker makes it: "I assume", "I'd assume", "we can assume".
+ASSUMED = (
+    r"(?<!\bI\s)(?<!\bI['’]d\s)(?<!\bI['’]ll\s)(?<!\bI\s(?:will|must)\s)(?<!\bI\swould\s)(?<!\b(?:I|e)\scan\s)"
+    r"(?<!\b(?:safe|have)\sto\s)(?<!\breasonable\sto\s)(?:suppose|assume)"
+)
 DENIED = re.compile(
     r"(?:\b(?:not|never|isn['’]t|wasn['’]t|aren['’]t|don['’]t|doesn['’]t|didn['’]t|cannot|can['’]t|couldn['’]t|neither"
-    r"|nor|wrong|worst|(?<!\bat\s)least|avoid|(?:all|any|every)\w*\s+but|incorrect|inaccurate|misleading|implausible|unsuitable|false|(?<!\bno\s)(?<!without\s)(?<!\ba\s)(?<!any\s)(?<!t\s)doubt(?:s|ed|ful)?|unlikely|if|whether|unless|except|rather\s+than|instead\s+of|consider|examine|evaluate|check|(?<!\bI\s)(?:suppose|assume)|what\s+about|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$"
-    r"|\b(?:might|may|could)\s+(?:think|say|argue|assume|seem|appear)\b(?:\W+\w+){0,3}\W*$|\b(?:some(?:one|body)?|many|others|they|you|he|she|user|question|prompt)\s+(?:say|said|think|argue|believe|claim|wrote|write)s?\b(?:\W+\w+){0,2}\W*$|\b(?:each|every|(?:an)?other)\s+$",
+    r"|nor|wrong|worst|(?<!\bat\s)least|avoid|(?:all|any|every)\w*\s+but|incorrect|inaccurate|misleading|implausible|unsuitable|false|(?<!\bno\s)(?<!without\s)(?<!\ba\s)(?<!any\s)(?<!t\s)doubt(?:s|ed|ful)?|unlikely|if|whether|unless|except|rather\s+than|instead\s+of|consider|examine|evaluate|check|"
+    rf"{ASSUMED}|"
+    r"what\s+about|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$"
+    r"|\b(?:might|may|could)\s+(?:think|say|argue|assume|seem|appear)\b(?:\W+\w+){0,3}\W*$|\b(?:some(?:one|body)?|many|others|they|you|he|she|user|question|prompt)\s+(?:say|said|think|argue|believe|claim|wrote|write)s?\b(?:\s+\w+){0,2}\W*$|\b[A-Z]\)?\s+or\s+$|\b(?:each|every|(?:an)?other)\s+$",
     re.IGNORECASE,
 )
 EQUALLY = re.compile(

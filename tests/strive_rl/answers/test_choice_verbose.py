@@ -148,11 +148,12 @@ YES_AND_NO = {
     ),
     "B": (
         "Incorrect.", "This is wrong.", "Looking at the end, no.", "不是。", "いいえ", "아니요.", "Nein.",
-        "Absolutely not.", "Nope.",
+        "Absolutely not.", "Nope.", "No, not at all.", "No. Definitely.", "Of course! No.", "No, false.",
     ),
     None: (
         "If he runs, yes.", "Some may say, no.", "In the video, no man runs.", "It is true that he runs.",
-        "No. yes", "Yes. No.", "Certainly! He runs.", "Absolutely no idea.",
+        "No. yes", "Yes. No.", "Certainly! He runs.", "Absolutely no idea.", "Nobody runs, certainly.",
+        "Yes, not at all.", "Nope, yes.", "Not really, but yes",
     ),
 }  # fmt: skip
 RUNS = ("A. Running", "B. Jumping", "C. Swimming")
@@ -213,7 +214,7 @@ CHARGE = ("A. It increases", "B. It decreases", "C. It cannot be determined")
         ("C looks like the best option.", RUNS, "C"),
         *(
             (text, RUNS, "C")
-            for text in ("C is my final answer.", "C will be my answer", "C would be the answer")
+            for text in ("C is my final answer.", "I'd assume the answer is C.", "C is the only one of them.")
         ),
         *(
             (text, RUNS, None)
@@ -221,9 +222,13 @@ CHARGE = ("A. It increases", "B. It decreases", "C. It cannot be determined")
         ),
         *(
             (text, RUNS, None)
-            for text in ('"C. Swimming" is one of the options.', "Suppose the answer is C.")
+            for text in (
+                '"C. Swimming" is one of the options.',
+                "C is the final option.",
+                "A or C is the answer.",
+            )
         ),
-        *((text, RUNS, None) for text in ("He claims the answer is C, which is wrong.", "C?!")),
+        *((text, RUNS, None) for text in ("He claims the answer is C.", "C?!")),
         *((text, ("A. two", "B. three"), "B") for text in ("3", "I count 3", "The answer is 3.")),
         *((text, ("A. two", "B. three"), None) for text in ("2 or 3", "A. 3", "not 3", "33")),
         ("A. three", COUNTS, None),

@@ -82,7 +82,7 @@ NO_NUMBER = [
     "There are 4 frames. The answer is four or five.", "Answer - 5", "the answer is -(5)", "<5",
     "2 thirds", "5!", "2 to the power of 2", "13 013", "2 lakh", "5 mn", "—5", "minus -5", "√{2}",
     "So x = 3 or x = 4", "The answer is 4 or 5. So 3 ran.", "4 or 5", "3-4", "", "1 2", "10,5", "v1.2.3",
-    "the square root of 2",
+    "the square root of 2", "minus (5)",
 ]  # fmt: skip
 
 
