@@ -108,9 +108,8 @@ def test_lists_of_answers_and_their_log_probabilities(
 
 
 def test_a_list_of_anything_else_is_a_bad_row() -> None:
-    assert read("strive", rows({"sample_id": "q1", "output": "A", "outputs": ["A", 3]})).bad == (
-        "line 0: outputs holds more than texts",
-    )
+    bad = read("strive", rows({"sample_id": "q1", "outputs": ["A", 3]})).bad  # with an output that counts
+    assert bad == ("line 0: outputs holds more than texts",)
 
 
 def test_one_of_several_samplers_must_be_chosen() -> None:
