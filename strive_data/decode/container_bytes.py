@@ -187,10 +187,21 @@ def _ps_size(content: mmap.mmap, at: int) -> int:
     """Bytes of the pack header or packet at `at` in a program stream (ISO/IEC 13818-1, section 2.5.3)."""
     head = content[at : at + 14].ljust(14, b"\0")
     if head[:3] != _START or head[3] < _PACK_END:
-        return 0
+        return _ps_padding(content, at)
     if head[3] == _PACK:
         return 14 + (head[13] & 7) if head[4] >> 6 == 1 else 12
     return 4 if head[3] == _PACK_END else 6 + int.from_bytes(head[4:6], "big")
+
+
+def _ps_padding(content: mmap.mmap, at: int) -> int:
+    """Bytes of the zeros at `at` that fill sectors: those before a pack of a Video CD (MPEG-1), at most 20
+    behind its last one, and those behind the end code."""
+    is_ended = content[at - 4 : at] == _START + bytes([_PACK_END])
+    if not is_ended and content[4] >> 4 != 2:
+        return 0
+    end = content.find(_START + bytes([_PACK]), at)
+    end = len(content) if end < 0 and (is_ended or at + 20 >= len(content)) else end
+    return end - at if end > at and not any(content[at:end]) else 0
 
 
 def _klv_size(content: mmap.mmap, at: int) -> int:

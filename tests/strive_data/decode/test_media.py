@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -207,6 +208,15 @@ def test_frames_lost_by_a_break_in_the_structure_of_a_file_are_damage(
         got = read(path, 200)
         assert len(got.frames) < 90
         assert got.info.decode_errors >= 1
+
+
+def test_zeros_that_fill_the_sectors_of_a_video_cd_are_no_damage(tmp_path: Path) -> None:
+    path = encode(Clip(name="a.mpg", codec="mpeg1video", max_b_frames=2), tmp_path)
+    head, *parts = re.split(rb"(?=\0\0\x01\xba)", path.read_bytes())
+    parts[0], parts[-3] = parts[0] + bytes(20), parts[-3] + bytes(2324)
+    path.write_bytes(b"".join([head, *parts, b"\0\0\1\xb9", bytes(500)]))
+    check(read(path), 64, 3.6)
+    assert read(path).info.decode_errors == 0
 
 
 def test_a_page_that_an_ogg_file_lacks_is_damage(tmp_path: Path) -> None:
